@@ -1,0 +1,1 @@
+"""What the parts of Letheia say to each other. Start with `topics`."""
