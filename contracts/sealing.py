@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from joserfc import jwe, jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey
-from joserfc.jws import JWSAlgModel, JWSRegistry
+from joserfc.jws import JWSRegistry
 
 from contracts.base import Message
 from contracts.reports import TaskReported
