@@ -1,0 +1,1 @@
+"""The connectors: one service beside each store. Start with `port`."""
