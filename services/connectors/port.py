@@ -16,6 +16,7 @@ The connector classifies what happened; the coordinator decides what follows.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -23,7 +24,9 @@ from typing import Protocol
 from uuid import UUID
 
 from contracts.reports import ConflictCode, Level, Locked, Member, Retained
-from services.kit.inventory import Role
+from services.kit.clock import Clock
+from services.kit.inventory import Inventory, Role
+from services.kit.settings import Settings
 
 
 class Standing(StrEnum):
@@ -83,7 +86,7 @@ class Subject:
     def usable_kinds(self, kinds: Iterable[str]) -> frozenset[str]:
         """Those of `kinds` that this subject can be searched by."""
         known = {i.kind for i in self.identifiers if i.usable}
-        return known & frozenset(kinds)
+        return frozenset(known.intersection(kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,4 +232,15 @@ class StoreConnector(Protocol):
 
     async def check(self) -> Health:
         """Hold the inventory against the live store."""
+        ...
+
+
+class Connect(Protocol):
+    """What each connector's package exposes as `connect`; found by name, so that no driver is imported but the one in
+    use."""
+
+    def __call__(
+        self, store: str, inventory: Inventory, settings: Settings, clock: Clock
+    ) -> AbstractAsyncContextManager[StoreConnector]:
+        """Open the store named `store` in the inventory."""
         ...
