@@ -1,0 +1,97 @@
+"""Letheia's own database: pools, migrations, and what a failed transaction means."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.resources.abc import Traversable
+from typing import Any, Final
+
+import asyncpg
+
+Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Pool = asyncpg.Pool[asyncpg.Record]
+Record = asyncpg.Record
+PostgresError = asyncpg.PostgresError
+
+AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""The same transaction may well succeed at once."""
+
+UNREACHABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+)
+"""The database is away: wait and try again. A connection lost during COMMIT leaves its fate unknown, so whatever is
+tried again must be idempotent."""
+
+_MIGRATION_LOCK: Final = 0x6C657468
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+@asynccontextmanager
+async def open_pool(url: str, *, size: int = 6) -> AsyncIterator[Pool]:
+    """A pool whose connections take and give JSON values for `jsonb`."""
+    async with asyncpg.create_pool(url, min_size=1, max_size=size, init=_prepare, command_timeout=60) as pool:
+        yield pool
+
+
+async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+    """One connection of its own, for LISTEN or a session lock."""
+    connection = await asyncpg.connect(url, command_timeout=60)
+    await _prepare(connection)
+    return connection
+
+
+async def migrate(connection: Connection, name: str, folder: Traversable, variables: Mapping[str, str]) -> list[str]:
+    """Apply the numbered SQL files of `folder` not applied yet, each in a transaction; return their names.
+
+    `{name}` in a file is replaced from `variables`. Raises `RuntimeError` when an applied file has changed since.
+    """
+    applied: list[str] = []
+    await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
+    try:
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS public.migrations (name text PRIMARY KEY, checksum text NOT NULL,"
+            " at timestamptz NOT NULL DEFAULT now())"
+        )
+        for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if file.name.endswith(".sql") and await _apply(connection, f"{name}/{file.name}", file, variables):
+                applied.append(file.name)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _MIGRATION_LOCK)
+    return applied
+
+
+async def _apply(connection: Connection, name: str, file: Traversable, variables: Mapping[str, str]) -> bool:
+    text = file.read_text()
+    checksum = hashlib.sha256(text.encode()).hexdigest()
+    known = await connection.fetchval("SELECT checksum FROM public.migrations WHERE name = $1", name)
+    if known == checksum:
+        return False
+    if known is not None:
+        raise RuntimeError(f"migration {name} was changed after it was applied: restore it and add a new file instead")
+    for variable, value in variables.items():
+        text = text.replace(f"{{{variable}}}", value)
+    async with connection.transaction():
+        await connection.execute(text)
+        await connection.execute("INSERT INTO public.migrations (name, checksum) VALUES ($1, $2)", name, checksum)
+    return True
+
+
+async def notified(connection: asyncpg.Connection[asyncpg.Record], channel: str, event: asyncio.Event) -> None:
+    """Set `event` whenever somebody notifies `channel`."""
+
+    def wake(*_: object) -> None:
+        event.set()
+
+    await connection.add_listener(channel, wake)
