@@ -70,5 +70,7 @@ def zone_of(calendar: str) -> ZoneInfo:
     try:
         holidays.country_holidays(country, subdiv=part or None)
     except NotImplementedError:
-        raise ValueError(f"no public holidays known for {calendar!r}: write {country!r} for the whole country") from None
+        raise ValueError(
+            f"no public holidays known for {calendar!r}: write {country!r} for the whole country"
+        ) from None
     return ZoneInfo(_ELSEWHERE.get(calendar, _ZONES[country]))
