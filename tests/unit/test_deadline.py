@@ -59,6 +59,7 @@ def test_one_month(received: str, strict: str, due: str) -> None:
     [
         ("2026-03-05", "2026-06-05", "2026-06-05"),  # not 7 June: from receipt, not from the rolled 7 April
         ("2026-11-30", "2027-02-28", "2027-03-01"),
+        ("2026-01-31", "2026-04-30", "2026-04-30"),  # not 28 April: from receipt, not from the first date
         ("2026-08-31", "2026-11-30", "2026-11-30"),
     ],
 )

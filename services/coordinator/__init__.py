@@ -1,0 +1,1 @@
+"""Tracks every request from receipt to proof. Start with `saga/plan.py`."""

@@ -1,0 +1,1 @@
+"""What the coordinator decides: pure functions over frozen values, no IO, no clock."""
