@@ -5,8 +5,9 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from contracts.base import Message
-from contracts.requests import Code, Right
+from contracts.base import Instant, Message
+from contracts.reports import Level, Locked, Retained
+from contracts.requests import Code, DecisionKind, Name, Right
 
 
 class Phase(StrEnum):
@@ -35,6 +36,23 @@ class Outcome(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class StoreState(StrEnum):
+    """Where one store is."""
+
+    WAITING = "waiting"
+    DISCOVERING = "discovering"
+    EXPORTING = "exporting"
+    EXPORTED = "exported"
+    ERASING = "erasing"
+    ERASED = "erased"
+    PROVING = "proving"
+    PROVED = "proved"
+    NOTHING_FOUND = "nothing_found"
+    NOT_SEARCHABLE = "not_searchable"
+    """We know nothing it could match."""
+    BLOCKED = "blocked"
+
+
 class StatusChanged(Message):
     """The newest state of one request. Readers ignore a revision lower than one they have seen."""
 
@@ -49,3 +67,61 @@ class StatusChanged(Message):
     due_on: date
     journal_head: str
     """Hash of the newest journal entry, hexadecimal: fixes the journal's content up to here."""
+
+
+class StoreStatus(Message):
+    """How one store stands within a request."""
+
+    store: Name
+    state: StoreState
+    level: Level | None = None
+    asked_with: tuple[Name, ...] = ()
+    found: dict[Name, int] = {}
+    """By category, at the last discovery before acting."""
+    erased: dict[Name, int] = {}
+    remaining: dict[Name, int] = {}
+    """By category, what the last look still found after erasing."""
+    retained: tuple[Retained, ...] = ()
+    locked: tuple[Locked, ...] = ()
+    attempts: int = 0
+    error: Code | None = None
+
+
+class AttentionStatus(Message):
+    """What needs a person, and what that person may choose."""
+
+    code: Code
+    since: Instant
+    choices: tuple[DecisionKind, ...]
+
+
+class BundleStatus(Message):
+    """When a portable copy was ready, and until when it can be fetched."""
+
+    ready_on: date
+    expires_on: date
+    fetched_on: date | None = None
+
+
+class StatusDocument(Message):
+    """`letheia status --json` and `GET /requests/{id}`. `days_left` is counted when it is read."""
+
+    request_id: UUID
+    right: Right | None
+    phase: Phase
+    outcome: Outcome | None
+    revision: int
+    controller: Name | None
+    our_role: str | None
+    publisher: Name | None
+    attention: AttentionStatus | None
+    received_on: date
+    due_on: date
+    strict_due_on: date
+    days_left: int | None = None
+    """To the strict date; negative once it has passed; null when stored."""
+    extended: bool = False
+    informed_on: date | None = None
+    stores: tuple[StoreStatus, ...] = ()
+    bundle: BundleStatus | None = None
+    trace_id: str | None = None

@@ -84,7 +84,9 @@ class Keyring:
         try:
             return self.epochs[epoch]
         except KeyError:
-            raise LetheiaError(f"epoch key {epoch} is not in epoch.jwks: it was destroyed, or not copied here") from None
+            raise LetheiaError(
+                f"epoch key {epoch} is not in epoch.jwks: it was destroyed, or not copied here"
+            ) from None
 
     def _letters(self, epoch: str) -> OctKey:
         return OctKey.import_key(derive(self._epoch(epoch), "dead-letters"))

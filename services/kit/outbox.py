@@ -15,23 +15,16 @@ from pydantic import BaseModel
 from contracts.envelope import Envelope, key
 from contracts.topics import MessageType, Topic
 from services.kit.kafka import Producer
-from services.kit.postgres import Connection, Record, connect
-from services.kit.telemetry import Telemetry
+from services.kit.postgres import Connection, Record, connect, listening, notify, wait
+from services.kit.telemetry import SpanKind, Telemetry
 
 _CHANNEL: Final = "outbox"
+_LOCK: Final = "SELECT pg_try_advisory_lock(hashtext(current_schema() || '.outbox'))"
+_STANDBY_S: Final = 1.0
+"""A relay that does not hold the lock asks again; waiting inside the query would hold back VACUUM."""
 _BATCH: Final = 500
 _POLL_S: Final = 5.0
 """Behind NOTIFY, which a lost connection can lose."""
-
-SCHEMA: Final = """
-CREATE TABLE outbox (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    topic       text NOT NULL,
-    key         uuid NOT NULL,
-    headers     jsonb NOT NULL,     -- with the traceparent of whoever caused the message
-    value       text                -- null: a tombstone
-)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +39,7 @@ class Outgoing:
     to: str | None = None
 
 
-async def put(
-    db: Connection, source: str, messages: Sequence[Outgoing], at: datetime, traceparent: str | None
-) -> None:
+async def put(db: Connection, source: str, messages: Sequence[Outgoing], at: datetime, traceparent: str | None) -> None:
     """Write messages in the caller's transaction, in order, and wake the relay when it commits."""
     rows = []
     for message in messages:
@@ -57,7 +48,7 @@ async def put(
         rows.append((message.topic.value, message.request_id, headers, message.body.model_dump_json()))
     if rows:
         await db.executemany("INSERT INTO outbox (topic, key, headers, value) VALUES ($1, $2, $3, $4)", rows)
-        await db.execute("SELECT pg_notify(current_schema() || '.outbox', '')")
+        await notify(db, _CHANNEL)
 
 
 async def relay(database_url: str, producer: Producer, telemetry: Telemetry) -> None:
@@ -67,27 +58,25 @@ async def relay(database_url: str, producer: Producer, telemetry: Telemetry) -> 
     """
     connection = await connect(database_url)
     try:
-        await connection.execute("SELECT pg_advisory_lock(hashtext(current_schema() || '.outbox'))", timeout=None)
-        waiting = asyncio.Event()
-        channel = await connection.fetchval("SELECT current_schema() || '.outbox'")
-        await connection.add_listener(channel, lambda *_: waiting.set())
-        while True:
-            waiting.clear()
-            while await _drain(connection, producer, telemetry):
-                pass
-            try:
-                await asyncio.wait_for(waiting.wait(), _POLL_S)
-            except TimeoutError:
-                continue
+        while not await connection.fetchval(_LOCK):
+            await asyncio.sleep(_STANDBY_S)
+        async with listening(connection, _CHANNEL) as written:
+            while True:
+                while await _drain(connection, producer, telemetry):
+                    pass
+                await wait(written, _POLL_S)
     finally:
         connection.terminate()
 
 
 async def _drain(connection: Connection, producer: Producer, telemetry: Telemetry) -> bool:
     rows = await connection.fetch("SELECT id, topic, key, headers, value FROM outbox ORDER BY id LIMIT $1", _BATCH)
-    answers = [await _send(row, producer) for row in rows]
-    with telemetry.sent(rows):
-        await asyncio.gather(*answers)
+    if not rows:
+        return False
+    with telemetry.span(
+        "send", "outbox", kind=SpanKind.CLIENT, attributes={"messaging.batch.message_count": len(rows)}
+    ):
+        await asyncio.gather(*[await _send(row, producer) for row in rows])
     await connection.execute("DELETE FROM outbox WHERE id = ANY($1)", [row["id"] for row in rows])
     return len(rows) == _BATCH
 

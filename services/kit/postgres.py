@@ -6,12 +6,12 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources.abc import Traversable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
-Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-Pool = asyncpg.Pool[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Record = asyncpg.Record
 PostgresError = asyncpg.PostgresError
 
@@ -45,7 +45,7 @@ async def open_pool(url: str, *, size: int = 6) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection of its own, for LISTEN or a session lock."""
     connection = await asyncpg.connect(url, command_timeout=60)
     await _prepare(connection)
@@ -88,10 +88,29 @@ async def _apply(connection: Connection, name: str, file: Traversable, variables
     return True
 
 
-async def notified(connection: asyncpg.Connection[asyncpg.Record], channel: str, event: asyncio.Event) -> None:
-    """Set `event` whenever somebody notifies `channel`."""
+@asynccontextmanager
+async def listening(connection: "asyncpg.Connection[asyncpg.Record]", channel: str) -> AsyncIterator[asyncio.Event]:
+    """An event that is set whenever somebody notifies `{schema}.{channel}` of the connection's own schema."""
+    event = asyncio.Event()
 
     def wake(*_: object) -> None:
         event.set()
 
-    await connection.add_listener(channel, wake)
+    schema = await connection.fetchval("SELECT current_schema()")
+    await connection.add_listener(f"{schema}.{channel}", wake)
+    yield event
+
+
+async def notify(connection: Connection, channel: str) -> None:
+    """Wake whoever listens, once the transaction commits."""
+    await connection.execute("SELECT pg_notify(current_schema() || '.' || $1, '')", channel)
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Until notified, or until a slow poll is due: a lost connection can lose a notification."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+    finally:
+        event.clear()

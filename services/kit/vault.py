@@ -59,7 +59,9 @@ class Vault:
         await db.execute("INSERT INTO vault.permits (request_id, controller) VALUES ($1, $2)", request_id, controller)
         return key
 
-    async def create_key(self, db: Connection, request_id: UUID, purpose: str, ends_on: datetime | None = None) -> OctKey:
+    async def create_key(
+        self, db: Connection, request_id: UUID, purpose: str, ends_on: datetime | None = None
+    ) -> OctKey:
         """A key for one purpose; the one that exists if there is one."""
         key = OctKey.generate_key(256)
         wrapped, epoch = self._keyring.wrap(key)
