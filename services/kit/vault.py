@@ -151,7 +151,7 @@ class Vault:
         )
 
     async def destroy(self, db: Connection, request_id: UUID) -> None:
-        """The subject is forgotten: identifiers, permit and subject key go; keys for other purposes have their own end."""
+        """Forget the subject: identifiers, permit and subject key go; keys for other purposes have their own end."""
         await db.execute("DELETE FROM vault.identifiers WHERE request_id = $1", request_id)
         await db.execute("DELETE FROM vault.permits WHERE request_id = $1", request_id)
         await db.execute("DELETE FROM vault.keys WHERE request_id = $1 AND purpose = 'subject'", request_id)
