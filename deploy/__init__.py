@@ -1,0 +1,1 @@
+"""What runs the services: the stack on one machine, simulators, sample people."""

@@ -1,0 +1,1 @@
+"""The services: what each does alone. They share `kit` and speak only through the bus."""
