@@ -1,6 +1,6 @@
 """What a sample is made of: people, and the exact rows, objects, events and CRM records that are theirs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -163,9 +163,15 @@ class Holdings:
     crm: tuple[CrmContact, ...] = ()
     events: tuple[Event, ...] = ()
 
-    def __add__(self, other: "Holdings") -> "Holdings":
-        return Holdings(
-            self.rows + other.rows, self.objects + other.objects, self.crm + other.crm, self.events + other.events
+    @classmethod
+    def merged(cls, parts: Iterable["Holdings"]) -> "Holdings":
+        """All parts as one."""
+        parts = tuple(parts)
+        return cls(
+            tuple(row for part in parts for row in part.rows),
+            tuple(stored for part in parts for stored in part.objects),
+            tuple(contact for part in parts for contact in part.crm),
+            tuple(event for part in parts for event in part.events),
         )
 
 
@@ -219,12 +225,6 @@ class Sample:
     @property
     def holdings(self) -> Holdings:
         """Everything that the stores hold."""
-        parts = [self.shared]
-        for person in self.people:
-            parts += [person.held, *person.processed.values()]
-        return Holdings(
-            tuple(row for part in parts for row in part.rows),
-            tuple(stored for part in parts for stored in part.objects),
-            tuple(record for part in parts for record in part.crm),
-            tuple(event for part in parts for event in part.events),
+        return Holdings.merged(
+            [self.shared, *(part for person in self.people for part in (person.held, *person.processed.values()))]
         )

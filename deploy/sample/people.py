@@ -132,7 +132,7 @@ class _Maker:
         }[self.kind]()
         others = (self.second_email,) if Trait.SECOND_EMAIL in self.traits else ()
         if others:
-            held += self._application(self.second_email, interviewed=True)
+            held = Holdings.merged([held, self._application(self.second_email, interviewed=True)])
         return Person(
             kind=self.kind,
             traits=self.traits,
@@ -169,7 +169,7 @@ class _Maker:
             call = OwnCall(_uuid(self.rng), contact.id, self._moment(), self.rng.randrange(30, 3600))
             rows.append(call)
             objects += self._recording("own", call.id, overwritten=n == 0 and Trait.OVERWRITTEN in self.traits)
-        return base + Holdings(tuple(rows), objects)
+        return Holdings.merged([base, Holdings(tuple(rows), objects)])
 
     def _contact(self) -> Holdings:
         """What we hold on everybody we sell to."""
@@ -196,11 +196,11 @@ class _Maker:
         if Trait.SECOND_EMAIL in self.traits:
             properties["hs_additional_emails"] = self.second_email
         call = {
-            "hs_timestamp": self._moment().isoformat(),
+            "hs_timestamp": _stamp(self._moment()),
             "hs_call_title": f"Call with {self.name}",
             "hs_call_body": f"{self.first} would like to hear more.",
         }
-        note = {"hs_timestamp": self._moment().isoformat(), "hs_note_body": f"{self.name} prefers {self.email}."}
+        note = {"hs_timestamp": _stamp(self._moment()), "hs_note_body": f"{self.name} prefers {self.email}."}
         return CrmContact(properties, (call,), (note,))
 
     def _applicant(self) -> Holdings:
@@ -222,12 +222,11 @@ class _Maker:
         return {tenant: self._calls(tenant) for tenant in tenants}
 
     def _calls(self, tenant: str) -> Holdings:
-        held = Holdings()
-        for email in (self.email, None):
-            seconds = self.rng.randrange(30, 3600)
-            call = Call(_uuid(self.rng), tenant, self.phone, email, self._moment(), seconds)
-            held += Holdings((call,), self._recording(tenant, call.id))
-        return held
+        calls = [
+            Call(_uuid(self.rng), tenant, self.phone, email, self._moment(), self.rng.randrange(30, 3600))
+            for email in (self.email, None)
+        ]
+        return Holdings.merged(Holdings((call,), self._recording(tenant, call.id)) for call in calls)
 
     def _recording(self, folder: str, call_id: UUID, *, overwritten: bool = False) -> tuple[StoredObject, ...]:
         turns = [("agent", "Good morning."), (self.name, f"{self.first} {self.last} speaking, about our contract.")]
@@ -257,3 +256,7 @@ def _uuid(rng: Random) -> UUID:
 def _slug(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return "".join(c for c in plain if c.isalnum())
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
