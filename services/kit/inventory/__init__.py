@@ -1,5 +1,6 @@
 """Where personal data lives, who may ask, and what the policy is: one YAML file, read by every service at start."""
 
+from services.kit.inventory.keys import publisher_keys
 from services.kit.inventory.load import InventoryError, load_inventory
 from services.kit.inventory.model import (
     AnalyticsStore,
@@ -43,4 +44,5 @@ __all__ = [
     "Table",
     "Trust",
     "load_inventory",
+    "publisher_keys",
 ]

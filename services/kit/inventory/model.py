@@ -1,10 +1,11 @@
 """The inventory's shape (DESIGN §7). It doubles as the record of processing that GDPR Art. 30 asks for."""
 
 import re
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
 
 from contracts.requests import DecisionKind, Name, Right
 
@@ -48,6 +49,17 @@ class Controller(Part):
     """Whose public holidays move a last day: ISO 3166 country or subdivision (`FR`, `DE-BY`)."""
 
 
+def _listed_or_all(value: Any) -> str:
+    return "all" if isinstance(value, str) else "listed"
+
+
+Amendments = Annotated[
+    Annotated[tuple[DecisionKind, ...], Tag("listed")] | Annotated[Literal["all"], Tag("all")],
+    Discriminator(_listed_or_all),
+]
+"""Told apart by type, so that a typo gets one error and not one for each."""
+
+
 class Publisher(Part):
     """An internal system that may ask."""
 
@@ -55,7 +67,7 @@ class Publisher(Part):
     """Path of its public keys (JWKS), relative to the inventory."""
     rights: tuple[Right, ...]
     controllers: tuple[Name, ...]
-    amendments: tuple[DecisionKind, ...] | Literal["all"] = ()
+    amendments: Amendments = ()
     approve: Literal["auto", "person"] | None = None
     """Whether a person approves before the first act; None: the shipped default, a person for erasure."""
 
@@ -99,16 +111,20 @@ class Category(Part):
 class Delete(Part):
     """Rows are deleted."""
 
+    rule: Literal["delete"] = "delete"
+
 
 class Anonymise(Part):
     """Rows stay, and these columns are emptied."""
 
+    rule: Literal["anonymise"] = "anonymise"
     anonymise: tuple[str, ...]
 
 
 class Retain(Part):
     """Rows stay until a date on a legal ground (GDPR Art. 17(3)), then they are deleted."""
 
+    rule: Literal["retain"] = "retain"
     basis: str
     years: PositiveInt
     from_: str = Field(alias="from")
@@ -117,13 +133,29 @@ class Retain(Part):
     """The term runs from the end of that date's year."""
     anonymise: tuple[str, ...] = ()
 
+    def until(self, start: date) -> date:
+        """The last day of the term that runs from `start`; from 29 February it ends on 28 February."""
+        if self.to_year_end:
+            return date(start.year + self.years, 12, 31)
+        try:
+            return start.replace(year=start.year + self.years)
+        except ValueError:
+            return date(start.year + self.years, 2, 28)
 
-def _erase_rule(value: Any) -> Any:
-    if value == "delete":
-        return Delete()
-    if isinstance(value, dict) and set(value) == {"retain"}:
-        return Retain.model_validate(value["retain"])
+
+def _tagged(value: Any) -> Any:
+    """`delete`, `{anonymise: [...]}` and `{retain: {...}}`, as the file has them, with the rule's name inside."""
+    if isinstance(value, str):
+        return {"rule": value}
+    if isinstance(value, dict) and "rule" not in value:
+        rule = " and ".join(value)
+        content = value.get(rule)
+        return {"rule": rule, **content} if isinstance(content, dict) else {"rule": rule, rule: content}
     return value
+
+
+Rule = Annotated[Delete | Anonymise | Retain, Field(discriminator="rule"), BeforeValidator(_tagged)]
+"""What erasing means for the rows of a table."""
 
 
 class Reveal(Part):
@@ -149,14 +181,7 @@ class Table(Part):
     role: Role
     tenant: str | None = None
     """Column that says whose data a row is; required for `role: processor`."""
-    erase: Delete | Anonymise | Retain
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_rule(cls, value: Any) -> Any:
-        return (
-            {**value, "erase": _erase_rule(value["erase"])} if isinstance(value, dict) and "erase" in value else value
-        )
+    erase: Rule
 
     def column_of(self, kind: str) -> str | None:
         """The column that holds identifiers of a kind, whether matched or revealed."""
