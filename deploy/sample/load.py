@@ -20,8 +20,6 @@ _EVENT_TABLE = """
         id UUID, device_id String, at DateTime64(3, 'UTC'), page LowCardinality(String), ip String, seconds UInt32
     ) engine = MergeTree order by (device_id, at)
 """
-_ASSOCIATION_TYPES = {"calls": 194, "notes": 202}
-"""The vendor's numbers for 'call to contact' and 'note to contact'."""
 _SIDE_BY_SIDE = 8
 
 
@@ -39,7 +37,10 @@ async def prepare(endpoints: Mapping[str, Any]) -> None:
 
 
 async def load(endpoints: Mapping[str, Any], sample: Sample) -> None:
-    """Add a sample to prepared stores, whatever they hold already. Not idempotent: a seed can be loaded once."""
+    """Add a sample to prepared stores, whatever they hold already; returns when the CRM's search finds it.
+
+    Not idempotent: a seed can be loaded once.
+    """
     stores, everything = endpoints["stores"], sample.holdings
     async with asyncio.TaskGroup() as group:
         group.create_task(_load_rows(stores["app"], everything.rows))
@@ -97,20 +98,17 @@ async def _load_crm(endpoint: Mapping[str, Any], contacts: Sequence[CrmContact])
     async with Crm.open(endpoint) as crm:
         created = await crm.create("contacts", [{"properties": contact.properties} for contact in contacts])
         ids = {record["properties"]["email"]: record["id"] for record in created}
-        for kind, type_id in _ASSOCIATION_TYPES.items():
-            link = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}
-            await crm.create(
-                kind,
-                [
-                    {"properties": logged, "associations": [{"to": {"id": ids[_email(contact)]}, "types": [link]}]}
-                    for contact in contacts
-                    for logged in (contact.calls if kind == "calls" else contact.notes)
-                ],
-            )
+        owners = [(ids[contact.properties["email"]], contact) for contact in contacts]
+        await crm.create("calls", [_logged(call, 194, owner) for owner, contact in owners for call in contact.calls])
+        await crm.create("notes", [_logged(note, 202, owner) for owner, contact in owners for note in contact.notes])
+        if created:
+            await crm.wait_for_index("contacts", created[-1]["id"])
 
 
-def _email(contact: CrmContact) -> str:
-    return contact.properties["email"]
+def _logged(properties: Mapping[str, str], type_id: int, contact_id: str) -> dict[str, Any]:
+    """A new call or note about a contact; the type is the vendor's number for the tie ("Associations v4")."""
+    type_ = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}
+    return {"properties": properties, "associations": [{"to": {"id": contact_id}, "types": [type_]}]}
 
 
 async def _load_events(endpoint: Mapping[str, Any], events: Iterable[Event]) -> None:

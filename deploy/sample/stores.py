@@ -9,10 +9,11 @@ from typing import Any
 from aiohttp import ClientSession
 
 _PATIENCE = 60
+"""How often something is tried again."""
 
 
 class Crm:
-    """HubSpot's v3 API. Waits out its rate limits (429), a minute at the most."""
+    """HubSpot's v3 API. Waits out its rate limits (429)."""
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
@@ -33,6 +34,16 @@ class Crm:
             answer = await self._call("POST", f"/crm/v3/objects/{kind}/batch/create", json=body)
             created += answer["results"]
         return created
+
+    async def wait_for_index(self, kind: str, id_: str) -> None:
+        """Wait until search, whose index is behind, finds an object."""
+        same = {"propertyName": "hs_object_id", "operator": "EQ", "value": id_}
+        search = {"filterGroups": [{"filters": [same]}], "limit": 1}
+        for _ in range(_PATIENCE):
+            if (await self._call("POST", f"/crm/v3/objects/{kind}/search", json=search))["results"]:
+                return
+            await asyncio.sleep(0.5)
+        raise TimeoutError(f"the CRM's search does not find {kind} {id_}, which it just created")
 
     async def all(self, kind: str, properties: Iterable[str], **params: str) -> AsyncIterator[dict[str, Any]]:
         """Every object of a kind."""
