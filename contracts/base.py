@@ -17,7 +17,7 @@ Instant = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 class Message(BaseModel):
     """Base of all messages: immutable, and `extra="forbid"` so that a misspelt field never passes silently."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @classmethod
     def read(cls, data: Any) -> Self:
