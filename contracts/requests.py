@@ -5,7 +5,7 @@ On the bus both travel as `SealedMessage`; inside the seal is the signed payload
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
@@ -62,6 +62,10 @@ class Submission(Message):
     export_first: bool = False
     """An erasure that first writes the portable copy."""
     identifiers: Annotated[tuple[GivenIdentifier, ...], Field(min_length=1, max_length=100)]
+
+    def content(self) -> dict[str, Any]:
+        """What makes it the same request when it comes again: everything but when it was issued."""
+        return self.model_dump(mode="json", exclude={"issued_at"})
 
 
 class DecisionKind(StrEnum):

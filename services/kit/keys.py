@@ -20,10 +20,14 @@ def _read(path: Path) -> str:
         raise LetheiaError(f"key file {path} can't be read ({error.strerror}): put it there, mode 0600") from error
 
 
+def key_of(jwk: dict[str, Any]) -> Key:
+    """A JWK of type OKP or EC, private or public."""
+    return OKPKey.import_key(jwk) if jwk["kty"] == "OKP" else ECKey.import_key(jwk)
+
+
 def private_key(path: Path) -> Key:
-    """A publisher's signing key: a JWK of type OKP or EC."""
-    data = json.loads(_read(path))
-    return OKPKey.import_key(data) if data["kty"] == "OKP" else ECKey.import_key(data)
+    """A publisher's signing key."""
+    return key_of(json.loads(_read(path)))
 
 
 def receiving_keys(folder: Path) -> KeySet:
