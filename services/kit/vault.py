@@ -150,11 +150,15 @@ class Vault:
             request_id,
         )
 
+    async def destroy_key(self, db: Connection, request_id: UUID, purpose: str) -> None:
+        """End one key: what lies under it can't be read again."""
+        await db.execute("DELETE FROM vault.keys WHERE request_id = $1 AND purpose = $2", request_id, purpose)
+
     async def destroy(self, db: Connection, request_id: UUID) -> None:
         """Forget the subject: identifiers, permit and subject key go; keys for other purposes have their own end."""
         await db.execute("DELETE FROM vault.identifiers WHERE request_id = $1", request_id)
         await db.execute("DELETE FROM vault.permits WHERE request_id = $1", request_id)
-        await db.execute("DELETE FROM vault.keys WHERE request_id = $1 AND purpose = 'subject'", request_id)
+        await self.destroy_key(db, request_id, "subject")
 
 
 def _packed(

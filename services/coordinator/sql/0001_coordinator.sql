@@ -81,3 +81,11 @@ GRANT USAGE ON SCHEMA vault TO letheia_coordinator, letheia_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON vault.keys, vault.permits, vault.identifiers, vault.dead_letters TO letheia_coordinator;
 GRANT SELECT ON vault.keys, vault.dead_letters TO letheia_console;
 ALTER ROLE letheia_coordinator SET search_path = coordinator;
+
+-- What people wrote beside a decision, sealed under the request's record key.
+CREATE TABLE coordinator.notes (
+    request_id  uuid NOT NULL,
+    decision_id uuid PRIMARY KEY,
+    sealed      text NOT NULL
+);
+GRANT SELECT, INSERT ON coordinator.notes TO letheia_coordinator;
