@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
@@ -37,10 +38,14 @@ async def _role(db: Connection, role: str, password: str) -> None:
     """Make a login role, or bring its password up to date."""
     if not await db.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
         await db.execute(await db.fetchval("SELECT format('CREATE ROLE %I LOGIN', $1::text)", role))
-    await db.execute(
-        await db.fetchval("SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", role, password)
-    )
+    statement = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
+    await db.execute(await db.fetchval(statement, role, password))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(
+        migrate_all(
+            json.loads(Path(os.environ["LETHEIA_PASSWORDS"]).read_text()),
+            load_inventory(Path(os.environ["LETHEIA_INVENTORY"]), os.environ),
+        )
+    )

@@ -13,7 +13,7 @@ from services.kit.kafka import open_producer
 from services.kit.keys import Keyring, receiving_keys
 from services.kit.outbox import relay
 from services.kit.postgres import UNREACHABLE, open_pool
-from services.kit.service import run
+from services.kit.service import Loop, run
 from services.kit.settings import Settings
 from services.kit.telemetry import Telemetry, start_logging
 from services.kit.vault import Vault
@@ -40,7 +40,7 @@ async def main(settings: Settings, environ: dict[str, str]) -> None:
                 missing.append("postgres")
             return missing
 
-        loops = {
+        loops: dict[str, Loop] = {
             "consumer": intaker.loop,
             "timers": partial(fire_timers, pool, handler, clock),
             "relay": partial(relay, url, producer, telemetry),

@@ -31,7 +31,7 @@ async def keep(name: str, loop: Loop) -> None:
 
 
 async def run(loops: Mapping[str, Loop], health_port: int, ready: Ready) -> None:
-    """Run a service's loops and its health endpoint until SIGTERM or SIGINT; then cancel them and wait for their end."""
+    """Run a service's loops and its health endpoint until SIGTERM or SIGINT; then end them, and wait for it."""
     stop = asyncio.Event()
     running = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
