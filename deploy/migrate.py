@@ -1,11 +1,14 @@
 """`python -m deploy.migrate`: roles, schemas and topics, made or brought up to date. Safe to run again, and at once."""
 
 import asyncio
+import json
 import os
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
+from services.kit.inventory import Inventory, load_inventory
 from services.kit.kafka import prepare_topics
 from services.kit.postgres import Connection, connect, migrate
 
