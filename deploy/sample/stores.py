@@ -1,12 +1,14 @@
-"""Doors to the CRM and to ClickHouse for whoever stands outside Letheia, as the sample's loader and its check do."""
+"""Doors to the stores for whoever stands outside Letheia, as the sample's loader and its check do."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from aiohttp import ClientSession
+
+from services.kit.objects.s3 import Access, open_client
 
 _PATIENCE = 60
 """How often something is tried again."""
@@ -92,11 +94,6 @@ class ClickHouse:
         return [json.loads(line) for line in text.splitlines()]
 
 
-@asynccontextmanager
-async def open_s3(endpoint: Mapping[str, Any]) -> AsyncIterator[Any]:
-    """A client of S3, from `stores.recordings` of the endpoints."""
-    import aioboto3
-
-    session = aioboto3.Session(endpoint["access_key"], endpoint["secret_key"], region_name=endpoint["region"])
-    async with session.client("s3", endpoint_url=endpoint["endpoint"]) as client:
-        yield client
+def open_s3(endpoint: Mapping[str, Any]) -> AbstractAsyncContextManager[Any]:
+    """The SDK's client of S3, from `stores.recordings` of the endpoints."""
+    return open_client(Access(endpoint["region"], endpoint["endpoint"], endpoint["access_key"], endpoint["secret_key"]))
