@@ -24,7 +24,7 @@ prerequisites:
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@sh deploy/prerequisites.sh "$(PYTHON)"
-	@echo "Installing the dependencies into $(VENV) (about two minutes the first time)"
+	@echo "Installing the dependencies into $(VENV) (about a minute)"
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(PIP) --require-hashes --requirement requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
