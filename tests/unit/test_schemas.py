@@ -23,7 +23,7 @@ from contracts.requests import (
     Submission,
 )
 from contracts.schemas.asyncapi import asyncapi
-from contracts.schemas.generate import FOLDER, READ, WRITTEN, as_text, breaks, files, schema, schemas, stale
+from contracts.schemas.generate import BASELINE, FOLDER, READ, WRITTEN, as_text, breaks, files, schema, schemas, stale
 from contracts.status import Outcome, Phase, StatusChanged
 from contracts.tasks import Action, TaskIssued
 from contracts.topics import MessageType
@@ -91,6 +91,7 @@ def test_a_stale_missing_or_left_over_file_is_seen(tmp_path: Path) -> None:
 
 
 def test_nothing_breaks_v1() -> None:
+    assert list(BASELINE.glob("*.json")), "the baseline is gone: `python -m contracts.schemas --freeze`"
     assert breaks() == []
 
 
