@@ -8,7 +8,6 @@ from fastapi.security import HTTPBearer
 
 from services.console import api, problems
 from services.console.gate import Authentication, BodyLimit
-from services.kit.postgres import UNREACHABLE, PostgresError
 
 
 def build_app(console: api.Console) -> FastAPI:
@@ -40,9 +39,5 @@ def _beside(app: FastAPI, console: api.Console) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
-        missing = []
-        try:
-            await console.store.reachable()
-        except (PostgresError, *UNREACHABLE):
-            missing.append("database")
+        missing = await console.store.missing()
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)

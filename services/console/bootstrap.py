@@ -1,11 +1,10 @@
 """Ties the console together: what it reads, where it connects, how it ends."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import environ
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from uuid_utils.compat import uuid7
@@ -15,6 +14,7 @@ from services.console.api import Console
 from services.console.app import build_app
 from services.console.publishing import Publisher
 from services.console.store import Store
+from services.kit import service
 from services.kit.clock import SystemClock
 from services.kit.errors import LetheiaError
 from services.kit.inventory import load_inventory
@@ -22,7 +22,6 @@ from services.kit.kafka import open_producer
 from services.kit.keys import Keyring, key_of, private_key, public_key_set
 from services.kit.outbox import relay
 from services.kit.postgres import Pool, open_pool
-from services.kit.service import keep
 from services.kit.settings import Settings
 from services.kit.telemetry import Telemetry, start_logging
 
@@ -31,7 +30,7 @@ _END_WITHIN_S: Final = 5
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to `run`, which has a relay to end as well."""
+    """Leaves the signals to `service.run`, which has a relay to end as well."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,10 +48,42 @@ async def run(settings: Settings) -> None:
             await relay(url, producer, telemetry)
 
     try:
-        async with open_pool(url) as pool, _in_background(keep("outbox", send)):
-            await _serve(_console(settings, pool, telemetry), settings.port)
+        async with open_pool(url) as pool:
+            console = _console(settings, pool, telemetry)
+            server = _Server(_config(console, settings.port))
+
+            async def ready() -> list[str]:
+                missing = await console.store.missing()
+                return missing if server.started else [*missing, "api"]
+
+            loops = {"outbox": send, "api": lambda: _serve(server, console.stopping)}
+            await service.run(loops, settings.health_port, ready)
     finally:
         telemetry.close()
+
+
+async def _serve(server: uvicorn.Server, stopping: asyncio.Event) -> None:
+    """Serve until cancelled; then let the calls that are running end."""
+    serving = asyncio.create_task(server.serve())
+    try:
+        await asyncio.shield(serving)
+    finally:
+        stopping.set()
+        server.should_exit = True
+        await serving
+
+
+def _config(console: Console, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(console),
+        host="127.0.0.1",
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_END_WITHIN_S,
+    )
 
 
 def _console(settings: Settings, pool: Pool, telemetry: Telemetry) -> Console:
@@ -72,30 +103,3 @@ def _console(settings: Settings, pool: Pool, telemetry: Telemetry) -> Console:
         principals=load_principals(settings.tokens),
         jwks=jwks,
     )
-
-
-async def _serve(console: Console, port: int) -> None:
-    config = uvicorn.Config(
-        build_app(console), host="127.0.0.1", port=port, log_config=None, access_log=False, server_header=False,
-        lifespan="off", timeout_graceful_shutdown=_END_WITHIN_S,
-    )  # fmt: skip
-    server = _Server(config)
-
-    def end() -> None:
-        console.stopping.set()
-        server.should_exit = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end)
-    await server.serve()
-
-
-@asynccontextmanager
-async def _in_background(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(loop)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -13,7 +13,7 @@ from services.console.access import Principal, Role
 from services.console.documents import DeadLetter, DeadLetterPage, JournalEntry, RequestPage
 from services.console.problems import Problem, invalid
 from services.kit.inventory import Inventory
-from services.kit.postgres import Connection, Pool, Record
+from services.kit.postgres import UNREACHABLE, Connection, Pool, PostgresError, Record
 
 PUBLISHER: Final = "console"
 """The name under which the console signs."""
@@ -110,9 +110,13 @@ class Store:
             request_id, at, principal.principal,
         )  # fmt: skip
 
-    async def reachable(self) -> None:
-        """Raises what a request would fail with if the database, or its tables, were not there."""
-        await self._pool.fetchval("SELECT FROM coordinator.sagas, console.submissions LIMIT 1")
+    async def missing(self) -> list[str]:
+        """What a request would fail for: the database, or its tables."""
+        try:
+            await self._pool.fetchrow("SELECT FROM coordinator.sagas, console.submissions LIMIT 1")
+        except (PostgresError, *UNREACHABLE):
+            return ["database"]
+        return []
 
     def _sight(self, principal: Principal) -> Sequence[Any]:
         everybody = principal.controllers >= set(self._inventory.controllers)
