@@ -1,1 +1,1 @@
-"""The `letheia` command. The file to read first: `main`."""
+"""The `letheia` command: the local stack, and a client of the console's REST API."""

@@ -1,90 +1,48 @@
-"""What every command has at hand: the home, how to answer, how to fail."""
+"""What every command takes, and how it speaks: documents to standard output, progress to a terminal alone."""
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import click
-from rich.console import Console, RenderableType
 
-from services.kit.errors import LetheiaError
-
-
-class Exit(IntEnum):
-    """Exit codes that scripts rely on."""
-
-    DONE = 0
-    NO = 1
-    """The answer is no: not found, a check that failed, a request rejected."""
-    USAGE = 2
-    UNREACHABLE = 3
-    TIMED_OUT = 4
-
-
-class Problem(click.ClickException):
-    """Ends a command with one sentence on standard error (what, where, what to do) and an exit code."""
-
-    def __init__(self, sentence: str, exit_: Exit) -> None:
-        super().__init__(sentence)
-        self.exit_code = exit_
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"letheia: {self.message}", err=True)
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Handed to each command by `click.pass_obj`."""
+    """The options that all commands share."""
 
     home: Path
-    json: bool = False
+    """Absolute."""
+    json: bool
+
+    def show(self, document: Any, text: str) -> None:
+        """The command's answer: the document with `--json`, else the text."""
+        click.echo(json.dumps(document, indent=2) if self.json else text)
 
     def progress(self, text: str) -> None:
-        """What goes on, for somebody who watches."""
+        """Something to read while waiting."""
         if sys.stderr.isatty():
             click.echo(text, err=True)
 
-    def answer(self, document: Mapping[str, Any], human: RenderableType) -> None:
-        """The command's answer: `document` with --json, else `human`. Once a command, and nothing else on stdout."""
-        if self.json:
-            click.echo(json.dumps(document, indent=2))
-        else:
-            Console(soft_wrap=True).print(human)
 
-    def endpoints(self) -> dict[str, Any]:
-        """Where everything of the home's stack listens (INTERFACE, `endpoints --json`)."""
-        try:
-            known: dict[str, Any] = json.loads((self.home / "endpoints.json").read_text())
-        except FileNotFoundError:
-            raise Problem(f"no stack was ever started in {self.home}: `letheia up` starts one", Exit.NO) from None
-        return known
+def shared_options(command: Callable[Concatenate[Context, P], None]) -> Callable[P, None]:
+    """Give a command `--json` and `--home`; it gets a `Context` as its first argument."""
 
+    @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, nothing else there.")
+    @click.option(
+        "--home", envvar="LETHEIA_HOME", default=".letheia", show_default=True,
+        type=click.Path(file_okay=False, path_type=Path), help="The stack's folder.",
+    )  # fmt: skip
+    @wraps(command)
+    def with_context(*args: P.args, **kwargs: P.kwargs) -> None:
+        home, as_json = kwargs.pop("home"), kwargs.pop("as_json")
+        assert isinstance(home, Path)
+        command(Context(home.absolute(), bool(as_json)), *args, **kwargs)
 
-class Command(click.Command):
-    """A command with --home and --json besides its own options, whose errors end it with a sentence."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params += [
-            click.Option(["--home"], type=click.Path(path_type=Path, file_okay=False), help="The stack's folder."),
-            click.Option(["--json"], is_flag=True, help="One JSON document on standard output."),
-        ]
-
-    def invoke(self, ctx: click.Context) -> Any:
-        home, as_json = ctx.params.pop("home"), ctx.params.pop("json")
-        ctx.obj = replace(ctx.obj, home=home or ctx.obj.home, json=as_json or ctx.obj.json)
-        try:
-            return super().invoke(ctx)
-        except LetheiaError as error:
-            raise Problem(str(error), Exit.NO) from error
-
-
-class Group(click.Group):
-    """A group of such commands; groups inside it are of its kind."""
-
-    command_class = Command
-    group_class = type
+    return with_context

@@ -1,96 +1,87 @@
-"""`letheia up`, `down`, `ps`, `endpoints`: the whole system on this machine without Docker."""
+"""The commands about the stack on this machine: start it, stop it, look at it."""
 
-from typing import Any
+from typing import Any, Final
 
 import click
-from rich.table import Table
 
-from deploy.local.control import Wish, detach, run, survey
-from deploy.local.control import down as stop
+from deploy.local import control
 from deploy.local.supervisor import StartFailed
-from services.cli.context import Command, Context, Exit, Problem
+from services.cli import client, show
+from services.cli.context import Context, shared_options
+from services.cli.failures import Failure, TimedOut, Unreachable
 
-_MIB = 1024 * 1024
+_COLUMNS: Final = ("part", "health", "pid", "memory", "restarts", "exit", "note")
 
 
-@click.command(cls=Command)
-@click.option("--detach", "detached", is_flag=True, help="Return once it is ready; it goes on until `letheia down`.")
-@click.option(
-    "--sample", "people", type=click.IntRange(0), default=0, metavar="N", help="Load N sample people, once a home."
-)
+@click.command()
+@click.option("--detach", is_flag=True, help="Return once it is ready; it goes on until `letheia down`.")
+@click.option("--sample", "people", type=click.IntRange(min=1), metavar="N", help="Load N sample people, once a home.")
 @click.option(
     "--accept-loss",
     type=click.Choice(["kafka", "postgres", "s3", "clickhouse"]),
     multiple=True,
     help="Go on with a store that lost its content, empty.",
 )
-@click.pass_obj
-def up(context: Context, detached: bool, people: int, accept_loss: tuple[str, ...]) -> None:
+@shared_options
+def up(context: Context, detach: bool, people: int | None, accept_loss: tuple[str, ...]) -> None:
     """Start the whole system; 'ready' means that a request would be served."""
-    wish = Wish(context.home, people, accept_loss)
+    wish = control.Wish(context.home, people or 0, accept_loss)
 
     def ready() -> None:
-        context.answer({"home": str(wish.home.path), "ready": True}, "ready")
+        context.show({"home": str(context.home), "ready": True}, "ready")
 
     try:
-        if detached:
-            detach(wish, context.progress)
+        if detach:
+            control.detach(wish, context.progress)
             ready()
         else:
-            run(wish, context.progress, ready)
+            control.run(wish, context.progress, ready)
     except StartFailed as failure:
-        raise Problem(str(failure), Exit.TIMED_OUT if failure.timed_out else Exit.UNREACHABLE) from failure
+        raise (TimedOut if failure.timed_out else Unreachable)(str(failure)) from failure
 
 
-@click.command(cls=Command)
-@click.pass_obj
+@click.command()
+@shared_options
 def down(context: Context) -> None:
     """Stop everything, children included, and wait until it is gone."""
-    stopped = stop(context.home)
-    context.answer({"stopped": stopped}, "stopped" if stopped else f"nothing runs in {context.home}")
+    stopped = control.down(context.home)
+    context.show({"stopped": stopped}, "stopped" if stopped else f"nothing runs in {context.home}")
 
 
-@click.command(cls=Command)
-@click.pass_obj
+@click.command()
+@shared_options
 def ps(context: Context) -> None:
-    """What runs: process id, memory, health, restarts."""
-    found = survey(context.home)
+    """Show what runs, its process id, memory and health."""
+    found = control.survey(context.home)
     if found is None:
-        raise Problem(f"nothing runs in {context.home}: `letheia up` starts it", Exit.NO)
-    context.answer(found, _drawn(found))
+        raise Failure(f"nothing runs in {context.home}: `letheia up` starts it")
+    rows = [_row(part) for part in found["parts"]]
+    total = sum(part["memory_bytes"] for part in found["parts"])
+    context.show(found, show.table(_COLUMNS, [*rows, ("all", None, None, _memory(total), None, None, None)]))
 
 
-@click.command(cls=Command)
-@click.pass_obj
+def _row(part: dict[str, Any]) -> tuple[Any, ...]:
+    known = (part[name] for name in ("name", "health", "pid"))
+    return *known, _memory(part["memory_bytes"]), part["restarts"], part["exit_code"], part["note"]
+
+
+def _memory(size: int) -> str | None:
+    return f"{size / 1024 / 1024:.0f} MiB" if size else None
+
+
+@click.command()
+@shared_options
 def endpoints(context: Context) -> None:
-    """Where everything listens, and with which credentials."""
-    known = context.endpoints()
-    table = Table(box=None, show_header=False)
-    for name, value in _flat("", known):
-        table.add_row(name, value)
-    context.answer(known, table)
-
-
-def _drawn(found: dict[str, Any]) -> Table:
-    total = sum(part["memory_bytes"] for part in (*found["parts"], found["supervisor"]))
-    table = Table(box=None, show_footer=True)
-    for name, footer in (("part", "all"), ("health", ""), ("pid", ""), ("MiB", f"{total / _MIB:.0f}")):
-        table.add_column(name, footer, justify="right" if name in ("pid", "MiB") else "left")
-    table.add_column("restarts", justify="right")
-    table.add_column("exit", justify="right")
-    table.add_column("note", overflow="fold")
-    for part in found["parts"]:
-        counted = (f"{part['memory_bytes'] / _MIB:.0f}", str(part["restarts"]), _shown(part["exit_code"]))
-        table.add_row(part["name"], part["health"], _shown(part["pid"]), *counted, part["note"])
-    return table
-
-
-def _shown(number: int | None) -> str:
-    return "" if number is None else str(number)
+    """Show where everything listens, and with which credentials."""
+    known = client.endpoints(context.home)
+    context.show(known, show.table(("what", "where"), _flat("", known)))
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
-    """Names with dots, and values, but for the keys' own parts."""
+    """Dotted names and values; of a key, that it is there."""
     if isinstance(value, dict) and "kty" not in value:
-        return [row for key, inner in value.items() for row in _flat(f"{prefix}.{key}".strip("."), inner)]
-    return [(prefix, "a private key; see --json" if isinstance(value, dict) else str(value))]
+        return [row for name, inner in value.items() for row in _flat(f"{prefix}.{name}".strip("."), inner)]
+    return [(prefix, "a private key (--json shows it)" if isinstance(value, dict) else str(value or ""))]
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (up, down, ps, endpoints)

@@ -1,0 +1,1 @@
+"""The real Apache Kafka, its jars resolved by Maven, run by the machine's Java."""
