@@ -89,6 +89,8 @@ class Member(Message):
     """Of the clear content, hexadecimal."""
     review: bool = False
     """Holds a second person's data: left out until `release-bundle`."""
+    object: str = ""
+    """Where it rests, encrypted, in the bundles' bucket: `{request id}/{round}/{store}/{unique}`."""
 
 
 class TaskReported(Message):
