@@ -260,6 +260,8 @@ class CrmStore(_Store):
     connector: Literal["crm"]
     url: str
     token: str = Field(repr=False)
+    bound_s: Annotated[float, Field(ge=0)] = 30 * 24 * 3600
+    """Seconds that the vendor allows itself for a permanent deletion: HubSpot says up to 30 days."""
     category: Name
     role: Role
     match: tuple[Name, ...]
