@@ -8,6 +8,7 @@ from uuid import UUID
 
 from contracts.reports import Member
 from services.connectors.port import LeaseLost, Subject
+from services.kit.settings import Settings
 
 NOW = datetime(2026, 6, 1, 9, tzinfo=UTC)
 
@@ -56,3 +57,8 @@ class MemoryBundle:
         member = Member(name=name, category=category, size=len(self.contents[name]), sha256=digest, review=review)
         self.members.append(member)
         return member
+
+
+def settings() -> Settings:
+    """Of a service that is handed everything else."""
+    return Settings.model_construct()
