@@ -57,6 +57,8 @@ class LiveTable:
     """Columns that name one row: the primary key, else a unique index over NOT NULL columns; empty: there is none."""
     indexed: frozenset[str] = frozenset()
     """Columns that an index begins with."""
+    permitted: bool = True
+    """Our role may read, lock, change and delete rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ _COLUMNS: Final = (
     + """
     SELECT d.name AS table, a.attname AS column,
         format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, -1) AS type,
-        a.attnotnull OR t.typnotnull AS not_null
+        a.attnotnull OR t.typnotnull AS not_null,
+        has_table_privilege(d.oid, 'SELECT') AND has_table_privilege(d.oid, 'UPDATE')
+            AND has_table_privilege(d.oid, 'DELETE') AS permitted
     FROM declared d
     JOIN pg_attribute a ON a.attrelid = d.oid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_type t ON t.oid = a.atttypid
@@ -140,9 +144,11 @@ async def read_catalog(database: Database, names: Iterable[str]) -> Catalog:
     """The structure of the declared tables. One that is missing, or a view, is missing in the answer."""
     arguments = _arguments(names)
     columns: dict[str, dict[str, Column]] = {}
+    permitted: dict[str, bool] = {}
     for row in await database.fetch(_COLUMNS, *arguments):
         column = Column(row["type"], row["not_null"])
         columns.setdefault(row["table"], {})[row["column"]] = column
+        permitted[row["table"]] = row["permitted"]
     keys: dict[str, tuple[str, ...]] = {}
     indexed: dict[str, set[str]] = {}
     for row in await database.fetch(_INDEXES, *arguments):
@@ -150,7 +156,10 @@ async def read_catalog(database: Database, names: Iterable[str]) -> Catalog:
         if row["names_one"]:
             keys.setdefault(row["table"], tuple(row["columns"]))
     return Catalog(
-        {name: LiveTable(of, keys.get(name, ()), frozenset(indexed.get(name, ()))) for name, of in columns.items()},
+        {
+            name: LiveTable(of, keys.get(name, ()), frozenset(indexed.get(name, ())), permitted[name])
+            for name, of in columns.items()
+        },
         tuple(
             ForeignKey(
                 row["child"],

@@ -25,7 +25,7 @@ from services.connectors.postgres.catalog import Catalog, read_catalog, undeclar
 from services.connectors.postgres.database import Database, open_database
 from services.connectors.postgres.erase import Eraser
 from services.connectors.postgres.export import Exporter, Withdrawn
-from services.connectors.postgres.faults import MISSING, Fault, faults, slow
+from services.connectors.postgres.faults import WAITED_FOR, Fault, faults, slow
 from services.connectors.postgres.ownership import Tables
 from services.connectors.postgres.plan import count
 from services.connectors.postgres.walk import Chain, Walk
@@ -63,7 +63,7 @@ class PostgresConnector:
             catalog = await read_catalog(self._database, self._store.tables)
         except StoreFailure:
             return  # each task says so, and is tried again when the database is back
-        unsafe = [fault.problem for fault in self._faults(catalog) if fault.code not in MISSING]
+        unsafe = [fault.problem for fault in self._faults(catalog) if fault.code not in WAITED_FOR]
         if unsafe:
             raise InventoryError(f"{self._name}: {p.where}: {p.what}: {p.fix}" for p in unsafe)
 

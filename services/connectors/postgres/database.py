@@ -26,6 +26,9 @@ _CODES: Final = {
     "42501": "insufficient_privilege",
     "23001": "referenced",
     "23503": "referenced",
+    "40P01": "deadlock",
+    "55P03": "lock_not_got",
+    "57014": "timed_out",
 }
 
 _TRANSIENT_CLASSES: Final = ("08", "40", "53", "55", "57")
@@ -35,11 +38,10 @@ _TRANSIENT_CLASSES: Final = ("08", "40", "53", "55", "57")
 
 def failure(sqlstate: str) -> StoreFailure:
     """What an error of the server means. Its own text is not kept: it quotes values."""
+    code = _CODES.get(sqlstate, f"postgres_{sqlstate.lower()}")
     if sqlstate.startswith(_TRANSIENT_CLASSES):
-        return Transient(f"postgres_{sqlstate.lower()}")
-    if sqlstate.startswith("28"):
-        return Terminal("refused_credential")
-    return Terminal(_CODES.get(sqlstate, f"postgres_{sqlstate.lower()}"))
+        return Transient(code)
+    return Terminal("refused_credential" if sqlstate.startswith("28") else code)
 
 
 @contextmanager
@@ -80,6 +82,7 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         min_size=0,
         max_size=4,
         timeout=10,
+        command_timeout=60,  # seconds; the server's own limit is shorter, unless the network keeps its answer
         statement_cache_size=0,  # a plan kept across the application's migrations would fail
         server_settings=_SETTINGS,
     )

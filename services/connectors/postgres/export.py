@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from services.connectors.postgres.ownership import Row
 from services.connectors.postgres.statements import View
 from services.connectors.postgres.walk import chunks
 from services.kit.inventory import Category
+from services.kit.postgres import Record
 
 
 class Withdrawn(Exception):
@@ -35,34 +35,26 @@ class Exporter:
 
     async def _json(self, view: View, rows: Sequence[Row]) -> AsyncIterator[bytes]:
         before = "[\n"
-        async for part in self._read(view, rows):
-            yield (before + ",\n".join(part)).encode()
+        async for records in self._read(view, rows):
+            yield (before + ",\n".join(record["document"] for record in records)).encode()
             before = ",\n"
         yield b"\n]\n"
 
     async def _csv(self, view: View, rows: Sequence[Row]) -> AsyncIterator[bytes]:
         header = True
-        async for part in self._read(view, rows):
+        async for records in self._read(view, rows):
             text = io.StringIO()
             writer = csv.writer(text)
-            for document in part:
-                fields = json.loads(document, parse_float=str, parse_int=str)
-                if header:
-                    writer.writerow(fields)
-                header = False
-                writer.writerow([_cell(value) for value in fields.values()])
+            writer.writerows([records[0]["names"]] if header else [])
+            writer.writerows(record["cells"] for record in records)
+            header = False
             yield text.getvalue().encode()
 
-    async def _read(self, view: View, rows: Sequence[Row]) -> AsyncIterator[list[str]]:
-        """The rows as JSON documents of PostgreSQL's own making: times in ISO 8601, numbers to the last digit."""
+    async def _read(self, view: View, rows: Sequence[Row]) -> AsyncIterator[Sequence[Record]]:
+        """In chunks, as PostgreSQL writes JSON: times in ISO 8601, numbers to the last digit."""
         for chunk in chunks(rows):
             if self._request_id not in await self._checkpoint():
                 raise Withdrawn
             records = await self._database.fetch(view.export(), *view.arguments([row.key for row in chunk]))
-            yield [record["row"] for record in records]
-
-
-def _cell(value: object) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return json.dumps(value, ensure_ascii=False)
+            if records:
+                yield records

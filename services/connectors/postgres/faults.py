@@ -21,7 +21,7 @@ class Fault:
     problem: Problem
 
 
-MISSING: Final = frozenset({"missing_table", "missing_column"})
+WAITED_FOR: Final = frozenset({"missing_table", "missing_column", "insufficient_privilege"})
 """Faults that a migration of the application mends while the service waits; the others are refused at start."""
 
 
@@ -65,6 +65,9 @@ def _missing(name: str, table: Table, live: LiveTable | None) -> Iterator[Fault]
 
 
 def _unusable(name: str, table: Table, live: LiveTable) -> Iterator[Fault]:
+    if not live.permitted:
+        problem = Problem(name, "our role may not erase there", f"grant select, update, delete on {name} to it")
+        yield Fault("insufficient_privilege", problem)
     if not live.key:
         problem = Problem(name, "nothing names one row", "give it a primary key")
         yield Fault("no_key", problem)

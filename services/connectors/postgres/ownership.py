@@ -105,7 +105,8 @@ def judge(tables: Tables, known: Iterable[Identifier], matches: Iterable[Match])
     A row is the subject's when a trusted column holds a person identifier of theirs, or when a person confirmed the
     identifier that it matched by. A weaker match (a shared or record identifier, a freely typed column, a foreign key)
     makes it theirs only if none of its columns names anyone else, and: one names them, or it hangs from a row of
-    theirs, or the identifier can be nobody else's. The more is known, the more is the subject's, never the less.
+    theirs, or the identifier can be nobody else's. The more is known, the more is the subject's, until it is too much
+    for one person.
     """
     return _Judge(tables, frozenset(known), tuple(matches)).judgement()
 

@@ -95,11 +95,13 @@ class View:
         return f"UPDATE {quoted(self.name)} AS t SET {changes} FROM {self._given(by)} WHERE {self._where(by)}"
 
     def export(self) -> str:
-        """The rows with the given keys, each whole as JSON."""
+        """The rows with the given keys, each whole: as a JSON document, and as its names and its cells."""
         by = self.live.key
         return (
-            f"SELECT row_to_json(t)::text AS row FROM {quoted(self.name)} AS t "
-            f"JOIN {self._given(by)} ON {self._where(by)} ORDER BY k.n"
+            "SELECT j::text AS document, ARRAY(SELECT json_object_keys(j)) AS names, "
+            "ARRAY(SELECT value FROM json_each_text(j)) AS cells FROM ("
+            f"SELECT row_to_json(t) AS j, k.n FROM {quoted(self.name)} AS t "
+            f"JOIN {self._given(by)} ON {self._where(by)}) AS whole ORDER BY n"
         )
 
     def arguments(self, values: Sequence[Sequence[str]]) -> list[Any]:

@@ -118,7 +118,7 @@ class Anonymise(Part):
     """Rows stay, and these columns are emptied."""
 
     rule: Literal["anonymise"] = "anonymise"
-    anonymise: tuple[str, ...]
+    anonymise: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Retain(Part):
