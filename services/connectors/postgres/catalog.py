@@ -133,8 +133,8 @@ _PERSONAL: Final = (
     JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND c.oid NOT IN (SELECT oid FROM declared)
-        AND a.attname ~* '(^|_)(e?mail|phone|e164|mobile|fax|name|firstname|lastname|surname|username|birth\w*|dob|'
-            'address|street|postcode|zip|iban|ssn|passport|ip|device|contact_id|customer_id|user_id)(_|$)'
+        AND a.attname ~* '(^|_)(e?mail|phone|e164|mobile|fax|(first|last|full|given|family|sur|user|nick)_?name|'
+            'birth\w*|dob|address|street|postcode|iban|ssn|passport|ip|device_id|contact_id|user_id)(_|$)'
     GROUP BY c.oid ORDER BY 1
 """
 )

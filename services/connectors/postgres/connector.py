@@ -144,11 +144,16 @@ class PostgresConnector:
     ) -> list[Answer | Transient | Terminal | Revoked]:
         """Follow everybody's links, those of one scope together; then act for each, whose failure is their answer."""
         answers: dict[Subject, Answer | Transient | Terminal | Revoked] = {}
+        limit = self._inventory.limits.rows_per_request
         for scope in {subject.scope for subject in subjects}:
-            catalog, walk = await self._walk(scope)
-            limit = self._inventory.limits.rows_per_request
             together = [subject for subject in subjects if subject.scope == scope]
-            for chain in await walk.follow(together, checkpoint, limit, learn=learn):
+            try:
+                catalog, walk = await self._walk(scope)
+                chains = await walk.follow(together, checkpoint, limit, learn=learn)
+            except (Transient, Terminal) as failure:
+                answers |= dict.fromkeys(together, failure)
+                continue
+            for chain in chains:
                 try:
                     answers[chain.subject] = chain.end or await act(catalog, walk, chain)
                 except (Transient, Terminal) as failure:

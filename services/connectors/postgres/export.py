@@ -34,11 +34,11 @@ class Exporter:
         ]
 
     async def _json(self, view: View, rows: Sequence[Row]) -> AsyncIterator[bytes]:
-        before = "[\n"
+        between = "[\n"
         async for records in self._read(view, rows):
-            yield (before + ",\n".join(record["document"] for record in records)).encode()
-            before = ",\n"
-        yield b"\n]\n"
+            yield (between + ",\n".join(record["document"] for record in records)).encode()
+            between = ",\n"
+        yield b"[]\n" if between == "[\n" else b"\n]\n"
 
     async def _csv(self, view: View, rows: Sequence[Row]) -> AsyncIterator[bytes]:
         header = True

@@ -79,10 +79,9 @@ def order(tables: Tables, catalog: Catalog) -> list[str]:
 
     The second is a preference, dropped where it makes a circle. Raises `CycleError` when foreign keys make one.
     """
-    hard = {
-        name: {key.child for key in catalog.children(name)} & tables.tables.keys() - {name} for name in tables.tables
-    }
-    soft = {name: hard[name] | {other for other in tables.tables if _leads_to(tables, name, other)} for name in hard}
+    names = sorted(tables.tables)
+    hard = {name: sorted({key.child for key in catalog.children(name)}.intersection(names) - {name}) for name in names}
+    soft = {name: [*hard[name], *(other for other in names if _leads_to(tables, name, other))] for name in names}
     try:
         return list(TopologicalSorter(soft).static_order())
     except CycleError:
