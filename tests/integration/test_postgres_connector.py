@@ -281,12 +281,14 @@ async def test_a_store_that_is_away_is_transient_and_no_reason_not_to_start() ->
 
 
 async def test_a_connection_lost_in_the_middle_is_transient(app: App, postgres_server: PostgresServer) -> None:
-    last = await checkpoints(app)
     subject = await app.known(email("anna@x"))
-    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'letheia'"
-
-    async with postgres_server.connection(postgres_server.url("postgres", "postgres")) as admin:
-        (failed,) = await app.connector.erase([subject], Meddling(subject, last, lambda: admin.fetch(kill)))
+    async with postgres_server.connection(app.url) as other, other.transaction():
+        await other.execute("SELECT FROM contact WHERE id = 1 FOR UPDATE")
+        erasing = asyncio.create_task(app.erase(subject))
+        waiting = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
+        while not await app.sql.fetch(waiting):
+            assert not erasing.done()
+        (failed,) = await erasing
 
     assert isinstance(failed, Transient)
     assert (await app.erasure(subject)).erased == {"customers": 1}
