@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import holidays
 
-_ZONES: Final = {
+ZONES: Final = {
     "AT": "Europe/Vienna",
     "BE": "Europe/Brussels",
     "BG": "Europe/Sofia",
@@ -39,7 +39,7 @@ _ZONES: Final = {
 }
 """The capital's zone of each country where the GDPR applies (EEA)."""
 
-_ELSEWHERE: Final = {
+ELSEWHERE: Final = {
     "ES-CN": "Atlantic/Canary",
     "FR-971": "America/Guadeloupe",
     "FR-972": "America/Martinique",
@@ -65,12 +65,13 @@ def zone_of(calendar: str) -> ZoneInfo:
     Raises `ValueError` for a code without a known zone or public holidays; the text says what to write instead.
     """
     country, _, part = calendar.partition("-")
-    if country not in _ZONES:
-        raise ValueError(f"no calendar {calendar!r}: write one of {', '.join(_ZONES)}, or a part of one such as FR-57")
-    try:
-        holidays.country_holidays(country, subdiv=part or None)
-    except NotImplementedError:
-        raise ValueError(
-            f"no public holidays known for {calendar!r}: write {country!r} for the whole country"
-        ) from None
-    return ZoneInfo(_ELSEWHERE.get(calendar, _ZONES[country]))
+    if country not in ZONES:
+        raise ValueError(f"no calendar {calendar!r}: write one of {', '.join(ZONES)}, or a part of one such as FR-57")
+    if part:
+        try:
+            holidays.country_holidays(country, subdiv=part)
+        except NotImplementedError:
+            raise ValueError(
+                f"no public holidays known for {calendar!r}: write {country!r} for the whole country"
+            ) from None
+    return ZoneInfo(ELSEWHERE.get(calendar, ZONES[country]))

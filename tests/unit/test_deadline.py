@@ -15,7 +15,7 @@ from services.coordinator.saga.deadline import (
     legal_deadline,
     receipt_date,
 )
-from services.kit.calendars import zone_of
+from services.kit.calendars import ELSEWHERE, ZONES, zone_of
 
 
 def calendar(code: str) -> Calendar:
@@ -197,6 +197,11 @@ def test_an_unknown_calendar_says_what_to_write(code: str) -> None:
 def test_an_unknown_part_of_a_country_says_what_to_write() -> None:
     with pytest.raises(ValueError, match="write 'DE'"):
         zone_of("DE-XX")
+
+
+@pytest.mark.parametrize("code", [*ZONES, *ELSEWHERE])
+def test_every_calendar_has_its_clock_and_its_holidays(code: str) -> None:
+    assert not calendar(code).is_working_day(day("2027-01-01"))
 
 
 def test_a_part_of_a_country_may_have_its_own_clock() -> None:

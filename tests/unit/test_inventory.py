@@ -85,6 +85,7 @@ def test_norway_stays_norway(tmp_path: Path) -> None:
         ("connector: postgres", "connector: postgrs", "'postgrs' is unknown; did you mean 'postgres'?"),
         ("erase: delete", "erase: delte", "'delte' is unknown; did you mean 'delete'?"),
         ("erase: {retain:", "erase: {retian:", "'retian' is unknown; did you mean 'retain'?"),
+        ("calendar: FR", "calendar: FX", "no calendar 'FX': write one of AT, BE,"),
         ("years: 10", "yeers: 10", "unknown field; did you mean 'years'?"),
         ("years: 10", "years: 0", "Input should be greater than 0"),
         ("email: person", "email: persn", "'persn' is unknown; did you mean 'person'?"),

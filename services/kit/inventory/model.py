@@ -5,9 +5,20 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from contracts.requests import DecisionKind, Name, Right
+from services.kit.calendars import zone_of
 
 
 class Part(BaseModel):
@@ -47,6 +58,12 @@ class Controller(Part):
     """A processor's term by contract, in days; the law's month where it is missing."""
     calendar: str
     """Whose public holidays move a last day: ISO 3166 country or subdivision (`FR`, `DE-BY`)."""
+
+    @field_validator("calendar")
+    @classmethod
+    def _known(cls, calendar: str) -> str:
+        zone_of(calendar)
+        return calendar
 
 
 def _listed_or_all(value: Any) -> str:
