@@ -99,11 +99,7 @@ class Staying:
     def __init__(self, tables: Tables, catalog: Catalog, subject: Subject, own: Sequence[Match]) -> None:
         self._above = _parents(tables, catalog, own)
         self.ids: set[RowId] = set()
-        self.keep(
-            match.row.id
-            for match in own
-            if any(subject.find(new.kind, new.value) is None for new in tables.reveals(match.row))
-        )
+        self.keep(match.row.id for match in own if not subject.identifiers.issuperset(tables.reveals(match.row)))
 
     def keep(self, ids: Iterable[RowId]) -> None:
         """Let these stay, and what they hang from."""

@@ -66,12 +66,9 @@ class Chain:
             return None
         judgement = self.judged()
         rows = [match.row for match in judgement.own if match.row.id not in self.followed]
-        new = [i for i in judgement.revealed - self.known if learn and self._may_follow(i)]
+        aside = {i for i in self.subject.identifiers if i.standing is Standing.SET_ASIDE}
+        new = {i for i in judgement.revealed - self.known - aside if learn and i.usable}
         return self._step(new, rows) if new or rows else None
-
-    def _may_follow(self, identifier: Identifier) -> bool:
-        known = self.subject.find(identifier.kind, identifier.value)
-        return identifier.usable and (known is None or known.standing is not Standing.SET_ASIDE)
 
     def _step(self, identifiers: Iterable[Identifier], rows: Sequence[Row]) -> Step:
         step = Step(tuple(identifiers), tuple(rows))
