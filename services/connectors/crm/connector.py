@@ -96,12 +96,15 @@ class CrmConnector:
         )
 
     async def _erase(self, subjects: Sequence[Subject], checkpoint: Checkpoint) -> list[Erasure | Failure]:
-        batch = self._batch(subjects, checkpoint)
-        held = await self._reader(batch).holdings(learn=False)
-        erasable = {s.request_id: s for s in batch.subjects if held[s.request_id].count <= self._limit}
-        stays = {id_: held[id_].unseen(subject, self._store.reveals) for id_, subject in erasable.items()}
-        goes = {id_: held[id_].without(stays[id_]) for id_ in erasable}
+        batch, known = self._batch(subjects, checkpoint), {subject.request_id: subject for subject in subjects}
+        reader = self._reader(batch)
+        held = {id_: its for id_, its in (await reader.holdings(learn=False)).items() if its.count <= self._limit}
+        goes = {id_: its.without(its.unseen(known[id_], self._store.reveals)) for id_, its in held.items()}
         await self._erase_engagements(batch, goes)
+        # Parents go last, and their children are looked for again: one logged meanwhile would be orphaned unknown.
+        now = await reader.again(learn=False)
+        stays = {id_: now[id_].unseen(known[id_], self._store.reveals) for id_ in held.keys() & now.keys()}
+        goes = {id_: goes[id_].without(stays[id_]) for id_ in stays}
         failed = await self._erase_contacts(batch, goes)
         left = {subject.request_id for subject in batch.subjects}
 
@@ -109,7 +112,7 @@ class CrmConnector:
             id_ = subject.request_id
             if id_ not in left:
                 return Revoked()
-            if id_ not in erasable:
+            if id_ not in held:
                 return Terminal("row_limit")
             return failed.get(id_) or self._erasure(subject, goes[id_], stays[id_])
 

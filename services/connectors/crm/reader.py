@@ -64,6 +64,10 @@ class Reader:
         while new := self._wanted(asked, learn=learn):
             asked |= new.keys()
             await self._find(new)
+        return await self.again(learn=learn)
+
+    async def again(self, *, learn: bool) -> dict[UUID, Holdings]:
+        """The same, with the calls and notes of the contacts found as they are now."""
         engagements = [e for kind in ENGAGEMENTS for e in await self._engagements(kind, learn=learn)]
         contacts = self._contacts.values()
         return {s.request_id: holdings(s, contacts, engagements, learn=learn) for s in self._batch.subjects}
@@ -97,11 +101,12 @@ class Reader:
     ) -> None:
         whose = {request for value in chunk for request in wanted[value]}
         after: str | None = "0"
-        while after:
+        while after and self._batch.subjects:
             ids, after = await self._client.search(filters, after)
             for id_ in ids:
                 into[id_] |= whose
-            await self._batch.ask()
+            if after:
+                await self._batch.ask()
 
     async def _read(self, ids: Iterable[str], by: str | None = None) -> None:
         for record in await self._client.read(CONTACTS, ids, CONTACT_PROPERTIES, by):
@@ -118,6 +123,8 @@ class Reader:
         found = defaultdict[str, set[UUID]](set)
         for contact_id, id_ in await self._ties(CONTACTS, kind, whose):
             found[id_] |= whose[contact_id]
+        for id_ in found.keys() & known.keys():
+            found[id_] |= known[id_]  # its other contacts are read for their sake, too
         unread = {id_: requests for id_, requests in known.items() if id_ not in found and id_.isdecimal()}
         async for chunk in self._batch.chunks(unread, MOST_IDS):
             for record in await self._client.read(kind, chunk):
@@ -128,13 +135,14 @@ class Reader:
         return [Engagement(kind, id_, frozenset(owners[id_])) for id_ in found]
 
     async def _ties(self, kind: str, to: str, wanted: Wanted) -> list[tuple[str, str]]:
-        pairs: list[tuple[str, str]] = []
-        async for chunk in self._batch.chunks(wanted, MOST_IDS):
-            starts = dict.fromkeys(chunk, "0")
-            while starts:
-                more, starts = await self._client.ties(kind, to, starts)
+        pairs, starts = list[tuple[str, str]](), dict.fromkeys(wanted, "0")
+        while starts:
+            rest: dict[str, str] = {}
+            async for chunk in self._batch.chunks({id_: wanted[id_] for id_ in starts}, MOST_IDS):
+                more, begin = await self._client.ties(kind, to, {id_: starts[id_] for id_ in chunk})
                 pairs += more
-                await self._batch.ask()
+                rest |= begin
+            starts = rest
         return pairs
 
 
