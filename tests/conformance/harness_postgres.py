@@ -112,6 +112,6 @@ def next_phone(ids: "count[int]") -> str:
 async def open_harness(request: pytest.FixtureRequest) -> AsyncIterator[PostgresHarness]:
     server: PostgresServer = request.getfixturevalue("postgres_server")
     url = await server.database(SCHEMA.read_text())
-    inventory = sample_inventory(row_limit=ROW_LIMIT, APP_DATABASE_URL=url)
+    inventory = sample_inventory({"APP_DATABASE_URL": url}, row_limit=ROW_LIMIT)
     async with connect("app", inventory, settings(), StillClock()) as connector, server.connection(url) as connection:
         yield PostgresHarness(connector, connection)

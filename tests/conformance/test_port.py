@@ -227,13 +227,20 @@ async def test_touches_nobody_whose_permit_was_withdrawn(harness: Harness) -> No
     assert isinstance(await harness.connector.export(subjects[0], MemoryBundle(), nobody), Revoked)
 
 
-async def test_goes_on_after_a_permit_was_withdrawn_at_any_point(harness: Harness) -> None:
+async def test_stops_wherever_a_permit_is_withdrawn_and_goes_on_from_there(harness: Harness) -> None:
     person = await harness.person(harness.scopes[0])
     subject = await all_known(harness, person.subject)
-    for calls in range(100):
-        (answer,) = await harness.connector.erase([subject], Permits.of([subject], calls))
-        if not isinstance(answer, Revoked):
-            break
+    for answer_of in (
+        lambda permits: harness.connector.discover([subject], permits),
+        lambda permits: harness.connector.export(subject, MemoryBundle(), permits),
+        lambda permits: harness.connector.erase([subject], permits),
+    ):
+        for calls in range(100):
+            permits = Permits.of([subject], calls)
+            answer = await _result(answer_of(permits))
+            assert isinstance(answer, Revoked) == (permits.asked > calls), answer
+            if permits.asked <= calls:
+                break
 
     assert isinstance(answer, Erasure)
     await harness.settle()
@@ -335,13 +342,14 @@ async def test_exports_nothing_of_somebody_it_does_not_hold(harness: Harness) ->
 
 
 async def _result(call: Awaitable[Any]) -> Any:
-    return await call
+    """What a call answered, for its only subject."""
+    answer = await call
+    return answer[0] if isinstance(answer, Sequence) else answer
 
 
 async def _failure(call: Awaitable[Any]) -> object:
-    """What a call raised, or what it answered for its only subject."""
+    """What a call raised, or answered."""
     try:
-        answer = await call
+        return await _result(call)
     except (Transient, Terminal) as failure:
         return failure
-    return answer[0] if isinstance(answer, Sequence) else answer

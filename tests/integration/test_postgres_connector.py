@@ -549,6 +549,20 @@ async def test_an_identifier_that_was_set_aside_is_not_followed_when_a_row_revea
     assert found.found == {"customers": 1}
 
 
+async def test_what_an_identifier_set_aside_leads_to_keeps_nothing(postgres_server: PostgresServer) -> None:
+    schema = SCHEMA + (
+        "CREATE TABLE letter (id int PRIMARY KEY, email text); INSERT INTO letter VALUES (1, 'anna@x');"
+        "INSERT INTO contact VALUES (1, 'anna@x', NULL, 'Anna')"
+    )
+    letter = {"match": {"email": "email"}, "category": "customers", "role": "controller", "erase": "delete"}
+    async with opened(postgres_server, schema, TABLES | {"letter": letter}) as app:
+        aside = replace(email("anna@x"), standing=Standing.SET_ASIDE)
+        done = await app.erasure(person(Identifier("contact_id", "1"), aside))
+
+        assert (done.erased, done.found) == ({"customers": 1}, {})
+        assert await app.count("letter") == 1
+
+
 async def test_a_copy_holds_every_row_and_every_digit(app: App) -> None:
     await app.sql.execute(
         "ALTER TABLE contact ADD balance numeric, ADD tags jsonb, ADD photo bytea;"
