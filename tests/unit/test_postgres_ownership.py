@@ -229,6 +229,13 @@ def several(identifier: Identifier, count: int = 2) -> Contested:
             [shared(PHONE)],
             id="a typed address speaks against, too",
         ),
+        pytest.param(
+            [ANNA, PHONE],
+            [R("lead", "l", {"email": "anna@x", "phone": "+331"}), call("c1")],
+            {"l"},
+            [shared(PHONE)],
+            id="a typed address ties no phone",
+        ),
         pytest.param([CALL], [R("note", "n", {"call_id": "c1"})], {"n"}, [], id="a record of theirs leads on"),
         pytest.param(
             [CALL],

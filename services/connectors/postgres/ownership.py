@@ -148,9 +148,11 @@ class _Judge:
         return {identifier for (identifier, _), count in counts.items() if count > 1}
 
     def _tie(self, shared: Identifier) -> bool | None:
-        """Whether the rows that hold it name this person alone; None where they name nobody."""
-        owners = {owner for match in self._matches if shared in match.by for owner, _ in self._tables.owners(match.row)}
-        return owners <= self._persons if owners else None
+        """Whether the rows that hold it name this person alone; None where nothing to be trusted names anybody."""
+        owners = [owner for match in self._matches if shared in match.by for owner in self._tables.owners(match.row)]
+        if any(owner not in self._persons for owner, _ in owners):
+            return False
+        return True if any(trusted for _, trusted in owners) else None
 
     def _is_own(self, match: Match) -> bool:
         if self._confirmed.intersection(match.by) or any(
