@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import click
-
-P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Context:
             click.echo(text, err=True)
 
 
-def shared_options(command: Callable[Concatenate[Context, P], None]) -> Callable[P, None]:
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command `--json` and `--home`; it gets a `Context` as its first argument."""
 
     @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, nothing else there.")
@@ -40,9 +38,7 @@ def shared_options(command: Callable[Concatenate[Context, P], None]) -> Callable
         type=click.Path(file_okay=False, path_type=Path), help="The stack's folder.",
     )  # fmt: skip
     @wraps(command)
-    def with_context(*args: P.args, **kwargs: P.kwargs) -> None:
-        home, as_json = kwargs.pop("home"), kwargs.pop("as_json")
-        assert isinstance(home, Path)
-        command(Context(home.absolute(), bool(as_json)), *args, **kwargs)
+    def with_context(*, home: Path, as_json: bool, **own: Any) -> None:
+        command(Context(home.absolute(), as_json), **own)
 
     return with_context

@@ -15,6 +15,7 @@ from contracts.requests import Amendment, SealedMessage, Submission
 from contracts.status import Phase, StatusDocument
 from services.console import rules
 from services.console.access import Deed, Principal
+from services.console.bundles import Bundles
 from services.console.documents import (
     Accepted,
     AnyRequest,
@@ -43,6 +44,7 @@ class Console:
 
     store: Store
     publisher: Publisher
+    bundles: Bundles
     inventory: Inventory
     keyring: Keyring
     clock: Clock
@@ -72,6 +74,7 @@ Parts = Annotated[Console, Depends(_console)]
 Submitter = Annotated[Principal, _who_may(Deed.SUBMIT)]
 Reader = Annotated[Principal, _who_may(Deed.READ)]
 Decider = Annotated[Principal, _who_may(Deed.DECIDE)]
+Fetcher = Annotated[Principal, _who_may(Deed.FETCH_BUNDLE)]
 LetterReader = Annotated[Principal, _who_may(Deed.READ_DEAD_LETTERS)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -182,6 +185,21 @@ async def decide(
     )
     await parts.publisher.amend(amendment, request.headers.get("traceparent"))
     return DecisionAccepted(request_id=request_id, decision_id=amendment.decision_id)
+
+
+@router.get("/requests/{request_id}/bundle")
+async def bundle(request_id: UUID, parts: Parts, principal: Fetcher) -> StreamingResponse:
+    """The portable copy as a ZIP. It counts as fetched once its last byte was taken."""
+    now = parts.clock.now()
+    archive = await parts.bundles.open(await parts.store.status(principal, request_id, now), now)
+
+    async def content() -> AsyncIterator[bytes]:
+        async for chunk in archive:
+            yield chunk
+        await parts.store.fetched(request_id, principal, parts.clock.now())
+
+    name = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
+    return StreamingResponse(content(), media_type="application/zip", headers=name)
 
 
 @router.get("/dead-letters")

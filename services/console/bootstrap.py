@@ -12,18 +12,21 @@ from uuid_utils.compat import uuid7
 from services.console.access import load_principals
 from services.console.api import Console
 from services.console.app import build_app
+from services.console.bundles import Bundles
 from services.console.publishing import Publisher
 from services.console.store import Store
 from services.kit import service
 from services.kit.clock import SystemClock
 from services.kit.errors import LetheiaError
-from services.kit.inventory import load_inventory
+from services.kit.inventory import Inventory, KindClass, load_inventory
 from services.kit.kafka import open_producer
 from services.kit.keys import Keyring, key_of, private_key, public_key_set
+from services.kit.objects import Access, Bucket, open_bucket
 from services.kit.outbox import relay
 from services.kit.postgres import Pool, open_pool
 from services.kit.settings import Settings
 from services.kit.telemetry import Telemetry, start_logging
+from services.kit.vault import Vault
 
 _END_WITHIN_S: Final = 5
 """Calls still running get this long to end."""
@@ -48,8 +51,10 @@ async def run(settings: Settings) -> None:
             await relay(url, producer, telemetry)
 
     try:
-        async with open_pool(url) as pool:
-            console = _console(settings, pool, telemetry)
+        inventory = load_inventory(settings.inventory, environ)
+        opened = open_bucket(inventory.bundles.bucket, Access.of(settings))
+        async with open_pool(url) as pool, opened as bucket:
+            console = _console(settings, inventory, pool, bucket, telemetry)
             server = _Server(_config(console, settings.port))
 
             async def ready() -> list[str]:
@@ -86,18 +91,19 @@ def _config(console: Console, port: int) -> uvicorn.Config:
     )
 
 
-def _console(settings: Settings, pool: Pool, telemetry: Telemetry) -> Console:
+def _console(settings: Settings, inventory: Inventory, pool: Pool, bucket: Bucket, telemetry: Telemetry) -> Console:
     if settings.tokens is None:
         raise LetheiaError("LETHEIA_TOKENS is not set: name the file that lists the console's principals")
-    inventory = load_inventory(settings.inventory, environ)
     jwks = public_key_set(settings.keys)
-    clock = SystemClock()
+    clock, keyring = SystemClock(), Keyring.load(settings.keys)
+    vault = Vault(keyring, inventory.kinds_of(KindClass.PERSON), inventory.kinds_of(KindClass.RECORD))
     signing_key = private_key(settings.keys / "console.jwk")
     return Console(
         store=Store(pool, inventory),
         publisher=Publisher(pool, signing_key, key_of(jwks["keys"][0]), clock, uuid7, telemetry),
+        bundles=Bundles(pool, vault, bucket, inventory),
         inventory=inventory,
-        keyring=Keyring.load(settings.keys),
+        keyring=keyring,
         clock=clock,
         new_id=uuid7,
         principals=load_principals(settings.tokens),

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from services.kit.objects import ObjectsError
 from services.kit.postgres import UNREACHABLE
 from services.kit.telemetry import log
 
@@ -61,11 +62,16 @@ def install(app: FastAPI) -> None:
         retry = {"Retry-After": "5"}
         return response(Problem(503, "unreachable", "The database can't be reached: try again shortly.", retry))
 
+    async def no_storage(_: Request, error: Exception) -> JSONResponse:
+        log("storage_failed", error=error)
+        return response(Problem(503, "storage", "The bundles' storage gives nothing: the log says why."))
+
     async def broken(_: Request, error: Exception) -> JSONResponse:
         return response(Problem(500, "internal", "Letheia failed at this: its log names the error's class and place."))
 
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, not_valid)
+    app.add_exception_handler(ObjectsError, no_storage)
     for error in UNREACHABLE:
         app.add_exception_handler(error, away)
     app.add_exception_handler(Exception, broken)

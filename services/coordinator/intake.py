@@ -104,8 +104,8 @@ class Intake:
         if submission.received_on > receipt_date(record.at, calendar_of(self._inventory, submission.controller)):
             raise SealError("received_in_future")
         identifiers = tuple(self._identifier(given) for given in submission.identifiers)
-        content = submission.model_dump(mode="json", exclude={"issued_at"})
-        return OpenedSubmission(publisher, submission.model_copy(update={"identifiers": identifiers}), content)
+        usable = submission.model_copy(update={"identifiers": identifiers})
+        return OpenedSubmission(publisher, usable, submission.content())
 
     def _amendment(self, sealed: SealedMessage, publisher: str, payload: Any, record: RawRecord) -> OpenedAmendment:
         try:
