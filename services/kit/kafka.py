@@ -160,3 +160,21 @@ async def delete_before(bootstrap: str, topic: Topic, instant: datetime, group: 
     finally:
         await consumer.stop()
         await admin.close()
+
+
+async def lag(bootstrap: str, topic: Topic, group: str) -> tuple[int, int]:
+    """How many records of a topic a group has not committed, and the sum of what it has."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await admin.start()
+    await consumer.start()
+    try:
+        description = await admin.describe_topics([topic.value])
+        partitions = [TopicPartition(topic.value, p["partition"]) for p in description[0]["partitions"]]
+        ends = await consumer.end_offsets(partitions)
+        offsets = await admin.list_consumer_group_offsets(group)
+        committed = {p: max(offsets[p].offset, 0) if p in offsets else 0 for p in partitions}
+        return sum(ends[p] - committed[p] for p in partitions), sum(committed.values())
+    finally:
+        await consumer.stop()
+        await admin.close()

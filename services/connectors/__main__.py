@@ -1,0 +1,13 @@
+"""`python -m services.connectors STORE`."""
+
+import asyncio
+import os
+import sys
+
+from services.connectors.bootstrap import main
+from services.kit.settings import Settings
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m services.connectors STORE (a store's name in the inventory)")
+    asyncio.run(main(sys.argv[1], Settings.from_environment(), dict(os.environ)))
