@@ -1,11 +1,10 @@
 """`python -m deploy.local HOME`: the supervisor alone, as `letheia up --detach` starts it."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from deploy.local.control import Wish, run
-from services.kit.errors import LetheiaError
+from deploy.local.process import launch
 
 
 def main() -> None:
@@ -14,11 +13,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=0)
     parser.add_argument("--accept-loss", action="append", default=[])
     given = parser.parse_args()
-    try:
-        run(Wish(given.home, given.people, given.accept_loss), tell=print, on_ready=lambda: print("ready"))
-    except LetheiaError as error:
-        sys.exit(str(error))
+    run(Wish(given.home, given.people, given.accept_loss), tell=print, on_ready=lambda: print("ready"))
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -22,6 +22,7 @@ from chdb.session import Session
 from fastapi import FastAPI, Request, Response
 
 from deploy.local.home import Home, read_json
+from deploy.local.process import launch
 from deploy.local.stack import ANALYTICS
 
 _CODE: Final = re.compile(r"Code: (\d+)\. DB::Exception")
@@ -147,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

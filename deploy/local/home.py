@@ -87,9 +87,11 @@ class Home:
         return folder
 
     def accept_loss(self, parts: Iterable[str]) -> None:
-        """Let stores that lost their content be made anew, empty."""
-        for part in (*parts, "stores"):
-            self.made(part).unlink(missing_ok=True)
+        """Let stores that lost their content be made anew, empty. What is still there stays."""
+        for part in parts:
+            if not self.data(part).exists():
+                self.made(part).unlink(missing_ok=True)
+                self.made("stores").unlink(missing_ok=True)
 
 
 def lost_content(part: str, why: str) -> str:

@@ -1,14 +1,15 @@
 """`python -m deploy.local.postgres HOME`: makes the databases the first time, then becomes the server."""
 
 import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from deploy.local.home import Home, read_json
-from deploy.local.process import bound, stop_being_root
+from deploy.local.process import complete, launch, stop_being_root
 
 _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
@@ -35,19 +36,25 @@ def _programs() -> Path:
 
 def _make(folder: Path, programs: Path, password: str, app_password: str) -> None:
     account = ["-U", "postgres", "-A", "scram-sha-256", "--pwfile=/dev/stdin"]
-    cluster = ["-D", str(folder), "-E", "UTF8", "--locale=C.UTF-8"]
-    subprocess.run(
-        [str(programs / "initdb"), *cluster, *account], input=password.encode(), check=True, preexec_fn=bound()
+    complete([str(programs / "initdb"), "-D", str(folder), "-E", "UTF8", "--locale=C.UTF-8", *account], password)
+    complete(
+        [str(programs / "postgres"), "--single", "-D", str(folder), "postgres"],  # takes one statement a line
+        f"CREATE DATABASE letheia\nCREATE ROLE app LOGIN PASSWORD '{app_password}'\nCREATE DATABASE app OWNER app\n",
     )
-    statements = (  # one a line: what the single-user server takes
-        f"CREATE DATABASE letheia\nCREATE ROLE app LOGIN PASSWORD '{app_password}'\nCREATE DATABASE app OWNER app\n"
-    )
-    subprocess.run(
-        [str(programs / "postgres"), "--single", "-D", str(folder), "postgres"],
-        input=statements.encode(),
-        check=True,
-        preexec_fn=bound(),
-    )
+
+
+def _forget_a_dead_server(folder: Path) -> None:
+    """After a kill the lock file's process id may be another program's, for which the server would not start."""
+    file = folder / "postmaster.pid"
+    if file.exists() and "postgres" not in _name(int(file.read_text().split()[0])):
+        file.unlink()
+
+
+def _name(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def main() -> None:
@@ -57,10 +64,11 @@ def main() -> None:
     programs = _programs()
     stop_being_root()
     folder = home.make_once("postgres", lambda made: _make(made, programs, credentials["postgres"], credentials["app"]))
+    _forget_a_dead_server(folder)
     settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
     server = str(programs / "postgres")  # by its whole path, from which it finds its share of files
     os.execv(server, [server, "-D", str(folder), "-p", str(port), *settings])
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

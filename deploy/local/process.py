@@ -5,6 +5,7 @@ import os
 import pwd
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,7 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def bound() -> Callable[[], None]:
+def _bound() -> Callable[[], None]:
     """A `preexec_fn` that binds a child to this process."""
     parent = os.getpid()
     return lambda: die_with(parent)
@@ -47,8 +48,23 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=bound(),
+            preexec_fn=_bound(),
         )
+
+
+def complete(command: Sequence[str], given: str = "") -> None:
+    """Run a program of a part's own to its end, bound to this process. Raises `LetheiaError` when it fails."""
+    done = subprocess.run(command, input=given.encode(), check=False, preexec_fn=_bound())
+    if done.returncode != 0:
+        raise LetheiaError(f"{Path(command[0]).name} ended with {done.returncode}: what it said is above")
+
+
+def launch(main: Callable[[], None]) -> None:
+    """Run a part's program; the house's own errors end it with their sentence."""
+    try:
+        main()
+    except LetheiaError as error:
+        sys.exit(f"letheia: {error}")
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -19,6 +19,7 @@ from moto.s3.utils import _VersionedKeyStore
 from werkzeug.serving import make_server
 
 from deploy.local.home import Home, read_json
+from deploy.local.process import launch
 
 _ACCOUNT: Final = "123456789012"
 
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

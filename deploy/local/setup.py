@@ -1,17 +1,7 @@
 """`python -m deploy.local.setup`: what the stack needs beyond Python packages, for `make setup`."""
 
-import sys
-
 from deploy.local.kafka.jars import fetch
-from services.kit.errors import LetheiaError
-
-
-def main() -> None:
-    try:
-        fetch()
-    except LetheiaError as error:
-        sys.exit(f"letheia: {error}")
-
+from deploy.local.process import launch
 
 if __name__ == "__main__":
-    main()
+    launch(fetch)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.home import Home, read_json
+from deploy.local.process import launch
 from deploy.sample.load import load, prepare
 from deploy.sample.people import generate
 
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

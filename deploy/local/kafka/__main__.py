@@ -2,7 +2,6 @@
 
 import base64
 import os
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Final
 
 from deploy.local.home import Home, read_json
 from deploy.local.kafka.jars import jars, java
-from deploy.local.process import bound
+from deploy.local.process import complete, launch
 
 _SETTINGS: Final = """\
 process.roles=broker,controller
@@ -53,11 +52,11 @@ def main() -> None:
     def form(_: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(settings)]
-        subprocess.run([*command, *tool], check=True, preexec_fn=bound())
+        complete([*command, *tool])
 
     home.make_once("kafka", form)
     os.execv(command[0], [*command, "kafka.Kafka", str(settings)])
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)
