@@ -112,7 +112,7 @@ class Conversation:
 
     def _work(self, task: TaskIssued) -> dict[str, object]:
         shelf = self.shelves[task.store]
-        asked = {"asked_with": ("email",) if shelf.searchable else ()}
+        asked: dict[str, object] = {"asked_with": ("email",) if shelf.searchable else ()}
         if task.action is Action.EXPORT:
             return asked
         if task.action is Action.ERASE:
