@@ -11,9 +11,9 @@ import base64
 import hmac
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final
 
@@ -102,7 +102,13 @@ def credentials(request: Request) -> tuple[str, str]:
 
 def build(engine: Engine, user: str, password: str) -> FastAPI:
     """ClickHouse's HTTP interface over an engine, for one user."""
-    app = FastAPI(openapi_url=None, on_shutdown=[engine.close])
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        engine.close()
+
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
 
     @app.get("/ping")
     async def ping() -> Response:

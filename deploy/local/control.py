@@ -13,12 +13,11 @@ from typing import Any, Final
 
 import psutil
 
-from deploy.local.home import Home, Refused, holder, locked, read_json
+from deploy.local.home import Home, already_runs, holder, locked, read_json
 from deploy.local.kafka.jars import jars, java
 from deploy.local.parts import Part, table
 from deploy.local.stack import Stack
 from deploy.local.supervisor import StartFailed, State, Supervisor, Tell
-from services.kit.errors import LetheiaError
 
 _STOP_S: Final = 60.0
 _POLL_S: Final = 0.1
@@ -65,8 +64,8 @@ def detach(wish: Wish, tell: Tell) -> None:
     """Run a stack in a process of its own and return once it is ready. Raises what `run` does."""
     home = wish.home
     _prepare(home)
-    if pid := holder(home):
-        raise Refused(f"a stack already runs in {home.path} (process {pid}): `letheia down` stops it")
+    if holder(home) is not None:
+        raise already_runs(home)
     losses = [word for part in wish.accept_loss for word in ("--accept-loss", part)]
     command = [sys.executable, "-m", "deploy.local", str(home.path), "--people", str(wish.people), *losses]
     with home.log("supervisor").open("ab") as log:
@@ -106,7 +105,7 @@ def _follow(home: Home, process: subprocess.Popen[bytes], tell: Tell) -> None:
 
 
 def down(path: Path) -> bool:
-    """Stop what runs in a home and wait until all of it is gone. False if nothing ran."""
+    """Stop what runs in a home and wait until all of it is gone. False if nothing ran. Raises `TimeoutError`."""
     home = Home(path.absolute())
     pid = holder(home)
     if pid is None:
@@ -115,7 +114,7 @@ def down(path: Path) -> bool:
     deadline = time.monotonic() + _STOP_S
     while holder(home) == pid:
         if time.monotonic() > deadline:
-            raise LetheiaError(f"process {pid} still stops its parts after {_STOP_S:.0f} s: see {home.logs}")
+            raise TimeoutError(f"process {pid} still stops its parts after {_STOP_S:.0f} s: see {home.logs}")
         time.sleep(_POLL_S)
     return True
 
@@ -127,6 +126,8 @@ def survey(path: Path) -> dict[str, Any] | None:
     if pid is None or stack is None:
         return None
     state = read_json(home.state)
+    if state is None or state["pid"] != pid:  # it has just begun
+        state = {"ready": False, "parts": []}
     probes = {part.name: part.ready for part in table(stack)}
 
     async def examined(part: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from services.kit.errors import LetheiaError
 
@@ -121,10 +121,10 @@ def read_json(path: Path) -> Any:
 def locked(home: Home) -> Iterator[None]:
     """Hold the home for this process. Raises `Refused` when another supervisor has it."""
     with home.lock.open("a+") as file:
-        deadline = time.monotonic() + _LOCK_PATIENCE_S  # whoever asks `holder` has the lock for a moment
-        while not _try(file.fileno(), fcntl.LOCK_EX):
+        deadline = time.monotonic() + _LOCK_PATIENCE_S  # whoever asks for the `holder` has the lock for a moment
+        while not _try(file, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                raise Refused(f"a stack already runs in {home.path} (process {_pid(home)}): `letheia down` stops it")
+                raise already_runs(home)
             time.sleep(0.05)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -137,16 +137,22 @@ def holder(home: Home) -> int | None:
     if not home.lock.exists():
         return None
     with home.lock.open() as file:
-        return None if _try(file.fileno(), fcntl.LOCK_SH) else _pid(home)
+        while not _try(file, fcntl.LOCK_SH):
+            if pid := file.read():
+                return int(pid)
+            time.sleep(0.01)  # it has the lock since just now
+            file.seek(0)
+    return None
 
 
-def _try(descriptor: int, operation: int) -> bool:
+def already_runs(home: Home) -> Refused:
+    """Why a home can't be used for a second stack."""
+    return Refused(f"a stack already runs in {home.path} (process {holder(home)}): `letheia down` stops it")
+
+
+def _try(file: IO[str], operation: int) -> bool:
     try:
-        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-def _pid(home: Home) -> int:
-    return int(home.lock.read_text() or 0)

@@ -44,17 +44,13 @@ def _make(folder: Path, programs: Path, password: str, app_password: str) -> Non
 
 
 def _forget_a_dead_server(folder: Path) -> None:
-    """After a kill the lock file's process id may be another program's, for which the server would not start."""
+    """After a kill the lock file's process id may be another program's by now: the server would wait for that one."""
     file = folder / "postmaster.pid"
-    if file.exists() and "postgres" not in _name(int(file.read_text().split()[0])):
+    if not file.exists():
+        return
+    pid = int(file.read_text().split()[0])
+    if psutil.pid_exists(pid) and psutil.Process(pid).name() != "postgres":
         file.unlink()
-
-
-def _name(pid: int) -> str:
-    try:
-        return psutil.Process(pid).name()
-    except psutil.NoSuchProcess:
-        return ""
 
 
 def main() -> None:

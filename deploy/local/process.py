@@ -23,6 +23,9 @@ _CAP_DAC_OVERRIDE: Final = 1
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "JAVA_HOME")
 """Of this process's environment: what makes programs run, nothing that could change what they do."""
 
+_PYTHON: Final = {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+"""Logs at once; and no module from whatever folder the stack was started in."""
+
 
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when `parent`, which started it, dies. Cleared by a change of user."""
@@ -43,7 +46,7 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
-            env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+            env={**inherited, **_PYTHON, **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -44,7 +44,10 @@ def up(context: Context, detach: bool, people: int | None, accept_loss: tuple[st
 @shared_options
 def down(context: Context) -> None:
     """Stop everything, children included, and wait until it is gone."""
-    stopped = control.down(context.home)
+    try:
+        stopped = control.down(context.home)
+    except TimeoutError as error:
+        raise TimedOut(str(error)) from error
     context.show({"stopped": stopped}, "stopped" if stopped else f"nothing runs in {context.home}")
 
 
