@@ -77,8 +77,13 @@ async def _drain(connection: Connection, producer: Producer, telemetry: Telemetr
         "send", "outbox", kind=SpanKind.CLIENT, attributes={"messaging.batch.message_count": len(rows)}
     ):
         await asyncio.gather(*[await _send(row, producer) for row in rows])
-    await connection.execute("DELETE FROM outbox WHERE id = ANY($1)", [row["id"] for row in rows])
+    await _forget(connection, rows)
     return len(rows) == _BATCH
+
+
+async def _forget(connection: Connection, rows: Sequence[Record]) -> None:
+    """What the broker has is sent. A crash before this sends it again."""
+    await connection.execute("DELETE FROM outbox WHERE id = ANY($1)", [row["id"] for row in rows])
 
 
 async def _send(row: Record, producer: Producer) -> "asyncio.Future[object]":
