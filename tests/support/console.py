@@ -1,5 +1,6 @@
 """A console of the sample inventory with four principals, called in-process."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -131,9 +132,12 @@ async def call(
     }  # fmt: skip
     answer = Answer()
 
+    parts = parts or [b""]
+
     async def receive() -> dict[str, Any]:
-        body = parts.pop(0) if parts else b""
-        return {"type": "http.request", "body": body, "more_body": bool(parts)}
+        if not parts:
+            await asyncio.Event().wait()  # the caller stays connected
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
