@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from deploy.local.home import Home, read_json
+from deploy.local.home import Home, Refused, read_json
 from deploy.local.process import launch
 from deploy.sample.load import load, prepare
 from deploy.sample.people import generate
@@ -17,11 +17,17 @@ _SEED = 1
 
 def main() -> None:
     home, people = Home(Path(sys.argv[1])), sys.argv[2:]
-    made = home.made("sample" if people else "stores")
+    made, begun = home.made("sample" if people else "stores"), home.made("sample-begun")
     if made.exists():
         return
     endpoints = read_json(home.endpoints)
-    asyncio.run(load(endpoints, generate(int(people[0]), _SEED)) if people else prepare(endpoints))
+    if people:
+        if begun.exists():  # a second load would make people twice
+            raise Refused("a start that was interrupted left half of the sample: go on without --sample, or start anew")
+        begun.touch()
+        asyncio.run(load(endpoints, generate(int(people[0]), _SEED)))
+    else:
+        asyncio.run(prepare(endpoints))
     made.touch()
 
 
