@@ -8,12 +8,15 @@ from joserfc.jwk import OctKey
 from contracts.reports import Member
 from services.connectors.port import Terminal, Transient
 from services.kit.bundle import Damaged, write_member
-from services.kit.objects import Bucket, ObjectsError, Unavailable
+from services.kit.objects import Bucket, ObjectExists, ObjectMissing, ObjectsError, Unavailable
 
 
 def failure_of(error: ObjectsError) -> Transient | Terminal:
     """What recovers from a failure of storage."""
-    return Transient(error.code) if isinstance(error, Unavailable) else Terminal(error.code)
+    passing = isinstance(
+        error, Unavailable | ObjectMissing | ObjectExists
+    )  # an object came or went since it was listed
+    return Transient(error.code) if passing else Terminal(error.code)
 
 
 class RequestBundle:

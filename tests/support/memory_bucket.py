@@ -19,7 +19,7 @@ START = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 class MemoryBucket:
-    """A `Bucket` with versions. Tests put `uploads_`, `locks` and `lost` as they like."""
+    """A `Bucket` with versions. Tests set `uploads_`, `locks`, `region_` and `lost` as they like."""
 
     def __init__(self) -> None:
         self.contents: dict[tuple[str, str], bytes | None] = {}
@@ -28,6 +28,7 @@ class MemoryBucket:
         self.locks: dict[str, Lock | None] = {}
         """By key what keeps all its versions; None where only rights are missing."""
         self.lost = False
+        self.region_ = "eu-west-3"
         self._numbers = count(1)
 
     async def put(self, key: str, content: AsyncIterator[bytes], *, overwrite: bool = False) -> None:
@@ -65,7 +66,7 @@ class MemoryBucket:
 
     async def delete(self, versions: Sequence[Version]) -> Sequence[Refusal]:
         self._there()
-        refused = [version for version in versions if version.key in self.locks]
+        refused = [version for version in versions if version.key in self.locks and not version.marker]
         for version in versions:
             if version not in refused:
                 self.contents.pop((version.key, version.id), None)
@@ -84,7 +85,7 @@ class MemoryBucket:
 
     async def region(self) -> str | None:
         self._there()
-        return "eu-west-3"
+        return self.region_
 
     def _there(self) -> None:
         if self.lost:

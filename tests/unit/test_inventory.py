@@ -96,6 +96,7 @@ def test_norway_stays_norway(tmp_path: Path) -> None:
         ("approve: auto", "aprove: auto", "unknown field; did you mean 'approve'?"),
         ("own/calls/{call_id}", "own/calls/{cal_id}", "{cal_id} is not declared in kinds; did you mean 'call_id'?"),
         ("own/calls/{call_id}/", "own/calls/", "names no kind in braces"),
+        ("own/calls/{call_id}/", "own/calls/{call_id}", "must end with '/'"),
         ("{tenant}/calls", "calls", "{tenant} belongs in a prefix of role processor"),
         ("tenant: customer_id, ", "", "role processor needs a tenant"),
         ('role: processor, tenant: "42"', "role: processor", "role processor needs a tenant"),

@@ -90,3 +90,5 @@ def _wrong_prefix(place: Place, rule: Mapping[str, Any], kinds: Any) -> Iterator
         yield place, "names no kind in braces, so it would hold everybody's objects"
     if ("tenant" in named) != (rule.get("role") == "processor"):
         yield place, "{tenant} belongs in a prefix of role processor, and only there"
+    if not rule["prefix"].endswith("/"):
+        yield place, "must end with '/', or record 12 would take the objects of record 123 with it"
