@@ -65,7 +65,7 @@ class Conversation:
         self.settled: list[Settle] = []
         self.permit: Permit = Permit(None, None)
         self.rivals: tuple[Rival, ...] = ()
-        self.forgotten = False
+        self.forgot: list[Forget] = []
         self.shelves = shelves or {
             APP: Shelf(3, {"contact_id": 1, "call_id": 2}), OBJECTS: Shelf(6), CRM: Shelf(1, {"email": 1})
         }  # fmt: skip
@@ -75,6 +75,11 @@ class Conversation:
         """The saga, once opened."""
         assert self.saga is not None
         return self.saga
+
+    @property
+    def forgotten(self) -> bool:
+        """True once nothing about the subject is kept."""
+        return Forget("subject") in self.forgot
 
     @property
     def attention(self) -> str | None:
@@ -94,8 +99,8 @@ class Conversation:
                 self.permit = change
             elif isinstance(change, Settle):
                 self.settled.append(change)
-            elif change == Forget("subject"):
-                self.forgotten = True
+            elif isinstance(change, Forget):
+                self.forgot.append(change)
         if decision.claim:
             return self.tell(Claimed(self.rivals))
         return decision

@@ -1,5 +1,6 @@
 """`decide` as conversations: given a saga, expect what it asks; given an answer, expect what follows."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -11,8 +12,8 @@ from contracts.status import Outcome, Phase, StoreState
 from contracts.tasks import Action
 from services.coordinator.saga.messages import Fired, Refused, Rival
 from services.coordinator.saga.plan import ANSWER_WITHIN, CALL_TIMEOUT, RETRY_AFTER
-from services.coordinator.saga.turn import Permit, Settle
-from tests.support.saga import APP, CRM, NOW, OBJECTS, REQUEST, Conversation, Shelf, opened
+from services.coordinator.saga.turn import Forget, Permit, Settle
+from tests.support.saga import APP, CRM, NOW, OBJECTS, REQUEST, WORLD, Conversation, Shelf, opened
 
 SOON = timedelta(days=2)
 
@@ -71,8 +72,16 @@ def test_an_approval_is_asked_before_the_first_act_and_again_for_a_new_person() 
     conversation.decide(D.APPROVE)
     erase = conversation.tasks.pop(0)
     assert erase.action is Action.ERASE
-    conversation.tell(conversation.answer(erase, learnt={"email": {"trusted": 1}}))
-    assert conversation.run().outcome is Outcome.COMPLETED, "a saga that has begun to act is not stopped again"
+    conversation.tell(conversation.answer(erase, learnt={"call_id": {"trusted": 1}}))
+    conversation.run(until=(Phase.DISCOVERING,))
+    conversation.shelves[OBJECTS].things = 1
+    conversation.run(until=(Phase.ERASING,))
+    assert conversation.attention is None, "an approval covers records found later"
+    conversation.tell(conversation.answer(conversation.tasks.pop(0), learnt={"email": {"trusted": 1}}))
+    conversation.run()
+    assert conversation.attention == "approval", "and no other person's address"
+    conversation.decide(D.APPROVE)
+    assert conversation.run().outcome is Outcome.COMPLETED
 
 
 @pytest.mark.parametrize("code", ["shared_identifier", "not_one_person"])
@@ -85,6 +94,18 @@ def test_doubtful_rows_stop_a_saga_before_the_first_act(code: str) -> None:
     assert conversation.attention == code
     conversation.decide(D.ACCEPT)
     assert conversation.settled == [Settle(code, "set_aside")]
+    assert conversation.run().outcome is Outcome.COMPLETED
+
+
+def test_to_say_that_many_identifiers_are_one_persons_is_no_approval() -> None:
+    conversation = start(auto_approve=False)
+    conversation.tell(conversation.answer(conversation.tasks.pop(0), learnt={"email": {"trusted": 25}}))
+    conversation.run()
+    assert conversation.attention == "not_one_person"
+    conversation.decide(D.APPROVE)
+    conversation.run()
+    assert conversation.attention == "approval"
+    conversation.decide(D.APPROVE)
     assert conversation.run().outcome is Outcome.COMPLETED
 
 
@@ -158,6 +179,33 @@ def test_a_lost_task_is_issued_again_under_the_same_id_and_then_given_up() -> No
     assert conversation.run().outcome is Outcome.COMPLETED
 
 
+@pytest.mark.parametrize("result", [Result.REVOKED, Result.TRANSIENT, Result.TERMINAL, Result.DONE])
+def test_a_word_after_it_was_given_up_starts_nothing(result: Result) -> None:
+    conversation = start()
+    lost = conversation.tasks.pop(0)
+    answer = conversation.answer(lost, result=result)
+    conversation.run()
+    for _ in ANSWER_WITHIN:
+        conversation.fire("answer", lost.store)
+    conversation.tasks.clear()
+    conversation.tell(answer)
+    assert conversation.attention == "store_failed"
+    assert not conversation.now_saga.outstanding()
+    assert ("retry", lost.store) not in conversation.timers
+    conversation.decide(D.RETRY)
+    assert conversation.run().outcome is Outcome.COMPLETED
+
+
+def test_progress_of_an_older_task_says_nothing_and_its_end_is_still_journalled() -> None:
+    conversation = start()
+    late = conversation.answer(conversation.tasks[0]).model_copy(update={"task_id": REQUEST, "round": 0})
+    before = conversation.now_saga
+    conversation.tell(late.model_copy(update={"result": Result.PROGRESS}))
+    assert conversation.now_saga == before
+    conversation.tell(late)
+    assert [entry.kind for entry in conversation.journal].count("late_report") == 1
+
+
 def test_a_report_heard_before_changes_nothing() -> None:
     conversation = start()
     task = conversation.tasks.pop(0)
@@ -186,6 +234,15 @@ def test_a_hold_waits_until_every_task_is_revoked_and_a_release_begins_anew() ->
     assert conversation.run().phase is Phase.ON_HOLD
     conversation.decide(D.RELEASE)
     assert conversation.run().outcome is Outcome.COMPLETED
+
+
+@pytest.mark.parametrize("decision", [D.HOLD, D.RELEASE, D.RETRY])
+def test_a_withdrawal_is_not_taken_back_while_its_tasks_are_revoked(decision: D) -> None:
+    conversation = start()
+    conversation.decide(D.WITHDRAW)
+    conversation.decide(decision)
+    assert conversation.journal[-1].code == "not_offered"
+    assert conversation.run().outcome is Outcome.WITHDRAWN
 
 
 def test_a_silent_worker_counts_as_revoked_after_the_call_timeout() -> None:
@@ -314,6 +371,40 @@ def test_two_requests_about_one_person(rival: Rival, waits: bool) -> None:
         assert conversation.run().outcome is Outcome.COMPLETED
 
 
+def test_nothing_is_allowed_while_another_request_goes_before() -> None:
+    conversation = start()
+    conversation.rivals = (Rival(REQUEST, Right.ERASURE, date(2026, 11, 9), "2026-11-09", acted=True),)
+    conversation.run()
+    assert conversation.permit == Permit(None, None)
+
+
+def test_a_store_that_the_inventory_no_longer_has_needs_a_person() -> None:
+    conversation = start()
+    conversation.world = replace(WORLD, stores={name: WORLD.stores[name] for name in (APP, CRM)})
+    saga = conversation.run()
+    assert (conversation.attention, saga.stores[OBJECTS].error) == ("store_failed", "store_gone")
+    conversation.decide(D.RETRY)
+    assert {store for store, _ in asked(conversation)} == {APP, CRM}
+    conversation.run()
+    assert conversation.attention == "store_failed"
+    conversation.decide(D.RECORD, store=OBJECTS, basis="ticket 4711")
+    assert conversation.run().outcome is Outcome.COMPLETED
+
+
+def test_a_store_that_the_inventory_has_since_is_asked_at_the_next_start() -> None:
+    conversation = Conversation({APP: Shelf(1), OBJECTS: Shelf(searchable=False), CRM: Shelf(1)})
+    conversation.world = replace(WORLD, stores={name: WORLD.stores[name] for name in (APP, OBJECTS)})
+    conversation.tell(opened())
+    conversation.world = WORLD
+    conversation.run(until=(Phase.ERASING,))
+    assert CRM not in conversation.now_saga.stores
+    conversation.decide(D.HOLD)
+    conversation.run(until=(Phase.ON_HOLD,))
+    conversation.decide(D.RELEASE)
+    assert CRM in {store for store, _ in asked(conversation)}
+    assert conversation.run().outcome is Outcome.COMPLETED
+
+
 def test_a_portability_exports_where_something_was_found_and_closes() -> None:
     conversation = start(right=Right.PORTABILITY)
     conversation.run(until=(Phase.EXPORTING,))
@@ -323,6 +414,23 @@ def test_a_portability_exports_where_something_was_found_and_closes() -> None:
     assert saga.bundle_expires_at == conversation.now + timedelta(days=14)
     conversation.fire("bundle")
     assert conversation.now_saga.outcome is Outcome.COMPLETED
+
+
+def test_a_bundle_that_was_never_ready_is_forgotten_at_closing_and_one_that_was_when_its_time_is_up() -> None:
+    unready = start(right=Right.PORTABILITY)
+    unready.run(until=(Phase.EXPORTING,))
+    unready.decide(D.WITHDRAW)
+    assert unready.run().outcome is Outcome.WITHDRAWN
+    assert Forget("bundle") in unready.forgot
+    ready = start(right=Right.PORTABILITY)
+    ready.run()
+    assert Forget("bundle") not in ready.forgot
+    ready.decide(D.RELEASE_BUNDLE)
+    assert ready.now_saga.bundle_released
+    ready.fire("bundle")
+    assert Forget("bundle") in ready.forgot
+    ready.decide(D.RELEASE_BUNDLE)
+    assert ready.journal[-1].code == "not_offered"
 
 
 def test_an_erasure_with_export_exports_first() -> None:
@@ -339,8 +447,23 @@ def test_an_unreadable_submission_needs_a_person_until_a_valid_one_takes_it_over
     assert conversation.attention == "invalid_submission"
     conversation.decide(D.HOLD)
     assert conversation.now_saga.phase is Phase.NEEDS_ATTENTION
+    conversation.decide(D.INFORM)
+    unread = conversation.now_saga
+    conversation.wait(timedelta(days=1))
     conversation.tell(opened())
-    assert conversation.run().outcome is Outcome.COMPLETED
+    saga = conversation.run()
+    assert saga.outcome is Outcome.COMPLETED
+    assert (saga.informed_on, saga.opened_at) == (date(2026, 11, 2), unread.opened_at), "what was done stays done"
+    assert saga.decisions == unread.decisions
+
+
+def test_an_unreadable_submission_that_a_person_rejected_stays_so() -> None:
+    conversation = Conversation()
+    conversation.tell(Refused(REQUEST, "bad_signature", date(2026, 11, 1)))
+    conversation.decide(D.REJECT)
+    conversation.tell(opened())
+    assert conversation.now_saga.outcome is Outcome.REJECTED
+    assert conversation.tasks == []
 
 
 def test_other_content_under_the_same_id_is_noted_and_changes_nothing() -> None:
@@ -355,8 +478,18 @@ def test_a_decision_counts_once_and_only_where_it_is_offered() -> None:
     conversation = start()
     conversation.decide(D.APPROVE)
     assert conversation.journal[-1].kind == "refused"
-    conversation.decide(D.INFORM, on=date(2026, 11, 3), decision_id=REQUEST)
-    conversation.decide(D.INFORM, on=date(2026, 11, 9), decision_id=REQUEST)
+    conversation.decide(D.INFORM, on=date(2026, 11, 1), decision_id=REQUEST)
+    conversation.decide(D.INFORM, on=date(2026, 11, 2), decision_id=REQUEST)
+    assert conversation.now_saga.informed_on == date(2026, 11, 1)
+
+
+def test_nobody_was_informed_tomorrow() -> None:
+    conversation = start()
+    conversation.now = NOW.replace(hour=22, minute=59)  # 23:59 in Paris
+    conversation.decide(D.INFORM, on=date(2026, 11, 3))
+    assert conversation.journal[-1].code == "date_in_future"
+    conversation.wait(timedelta(minutes=1))
+    conversation.decide(D.INFORM, on=date(2026, 11, 3))
     assert conversation.now_saga.informed_on == date(2026, 11, 3)
 
 
@@ -365,7 +498,7 @@ def test_an_extension_needs_a_notice_within_the_first_month() -> None:
     conversation.run()
     conversation.decide(D.EXTEND)
     assert not conversation.now_saga.extended
-    conversation.decide(D.EXTEND, on=date(2026, 11, 20))
+    conversation.decide(D.EXTEND, on=date(2026, 11, 2))
     assert conversation.now_saga.extended
     late = start(auto_approve=False)
     late.wait(timedelta(days=40))

@@ -191,7 +191,8 @@ def test_a_seal_of_another_make_is_not_opened(header: dict[str, Any], key: Key |
     "changed",
     [
         {"enc": {}}, {"enc": ["A256GCM"]}, {"alg": None}, {"kid": None}, {"kid": ["r1"]}, {"crit": 7}, {"zip": {}},
-        {"apu": 5}, {"epk": "x"}, {"epk": {}}, {"epk": {"kty": 7}}, {"epk": {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}},
+        {"apu": 5},
+        {"epk": "x"}, {"epk": {}}, {"epk": {"kty": 7}}, {"epk": {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}},
     ],
 )  # fmt: skip
 def test_a_hostile_header_has_a_code(changed: dict[str, Any]) -> None:

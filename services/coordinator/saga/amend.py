@@ -68,15 +68,10 @@ def conclude(turn: Turn) -> None:
 def _refusal(turn: Turn, amendment: Amendment) -> str | None:
     """Why a decision can't be taken now; None if it can."""
     saga, decision = turn.saga, amendment.decision
-    offered = choices(saga.attention.code) if saga.attention else ()
-    allowed = (
-        decision is D.INFORM
-        or (decision is D.RELEASE_BUNDLE and saga.bundle_ready_at is not None)
-        or (saga.open and (decision in WHILE_OPEN or decision in offered))
-        or (decision is D.RELEASE and saga.phase is Phase.ON_HOLD)
-    )
-    if not allowed or (saga.right is None and decision not in (D.REJECT, D.INFORM)):
+    if not _offered(turn, decision) or (saga.right is None and decision not in (D.REJECT, D.INFORM)):
         return "not_offered"
+    if amendment.on is not None and amendment.on > receipt_date(turn.now, turn.world.calendar):
+        return "date_in_future"
     waives = decision is D.RECORD or (decision is D.ACCEPT and _names_store(turn))
     if waives and amendment.store not in saga.stores:
         return "needs_store"
@@ -88,6 +83,21 @@ def _refusal(turn: Turn, amendment: Amendment) -> str | None:
     if decision is D.EXTEND and (saga.extended or not deadline.extension_allowed(turn.now)):
         return "too_late_to_extend"
     return None
+
+
+def _offered(turn: Turn, decision: D) -> bool:
+    """True if the request offers this now. What ends it can't be taken back while its tasks are being revoked."""
+    saga = turn.saga
+    if decision is D.INFORM:
+        return True
+    if decision is D.RELEASE_BUNDLE:
+        return saga.bundle_expires_at is not None and turn.now < saga.bundle_expires_at
+    if decision is D.RELEASE:
+        return saga.phase is Phase.ON_HOLD
+    if saga.ending in ("withdraw", "reject"):
+        return False
+    asked = choices(saga.attention.code) if saga.attention else ()
+    return saga.open and (decision in WHILE_OPEN or decision in asked)
 
 
 def _names_store(turn: Turn) -> bool:
@@ -119,7 +129,7 @@ def _approve(turn: Turn, amendment: Amendment) -> None:
     else:
         turn.vault(Settle(code, "confirmed"))
         if code == "not_one_person":
-            turn.change(approved_persons=turn.saga.persons)
+            turn.change(judged_persons=turn.saga.persons)
         _judged(turn, code)
 
 

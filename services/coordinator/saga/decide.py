@@ -51,7 +51,9 @@ def _receive(saga: Saga | None, message: Opened | Refused, now: datetime, world:
         turn = Turn(saga, now, world)
         turn.note(Entry(kind="refused", code="other_content"))
     else:
-        turn = Turn(_opened(message, now).model_copy(update={"revision": saga.revision if saga else 0}), now, world)
+        kept = {"revision", "opened_at", "informed_on", "decisions"} if saga else set()
+        fresh = _opened(message, now).model_copy(update={name: getattr(saga, name) for name in kept})
+        turn = Turn(fresh, now, world)
         _open(turn, message)
     return turn.decision()
 
@@ -92,6 +94,8 @@ def _report(turn: Turn, report: TaskReported) -> None:
     if report.task_id in turn.saga.heard or not turn.saga.open:
         return
     if store is None or store.task is None or store.task.id != report.task_id:
+        if report.result is Result.PROGRESS:
+            return
         turn.heard(report.task_id)
         turn.note(_entry("late_report", report))
         return
@@ -120,7 +124,7 @@ def _take(turn: Turn, report: TaskReported, store: Store) -> None:
         )
     elif report.result is Result.TERMINAL:
         turn.change_store(report.store, error=report.code or "terminal")
-    elif turn.saga.ending is None:
+    elif turn.saga.ending is None and turn.saga.attention is None:
         _try_again(turn, report, store)
 
 

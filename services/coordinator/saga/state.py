@@ -149,6 +149,8 @@ class Saga(Frozen):
     """Person identifiers known."""
     approved_persons: int | None = None
     """Person identifiers known when a person approved."""
+    judged_persons: int = 0
+    """Person identifiers known when a person said that so many are one person's."""
     placeholder: bool = False
     unverified: int = 0
     identity_verified: bool = True

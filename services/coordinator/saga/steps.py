@@ -16,24 +16,18 @@ from services.coordinator.saga.plan import (
     UNATTENDED_RETURNS,
 )
 from services.coordinator.saga.state import Saga, Store
-from services.coordinator.saga.turn import Entry, Forget, Provide, Turn
+from services.coordinator.saga.turn import Entry, Forget, Permit, Provide, Turn
 
 
 def begin(turn: Turn) -> None:
     """Start of 1: every way back leads here. Stores are pinned anew; one that has gone since is blocked."""
-    stores = {name: turn.saga.stores.get(name, Store()) for name in turn.world.stores}
-    gone = {
-        name: store.model_copy(update={"state": StoreState.BLOCKED, "error": "store_gone", "task": None})
-        for name, store in turn.saga.stores.items()
-        if name not in stores
-    }
-    fresh = {
-        name: store.model_copy(update={"error": None, "conflicts": (), "task": None, "retrying": False})
-        for name, store in stores.items()
-    }
-    turn.move(Phase.DISCOVERING, stores={**fresh, **gone}, discovery_rounds=1, ending=None, partial=False, polls=0)
+    anew = {"error": None, "conflicts": (), "task": None, "retrying": False}
+    names = dict.fromkeys([*turn.world.stores, *turn.saga.stores])
+    stores = {name: turn.saga.stores.get(name, Store()).model_copy(update=anew) for name in names}
+    turn.move(Phase.DISCOVERING, stores=stores, discovery_rounds=1, ending=None, partial=False, polls=0)
     turn.vault(Forget("doubts"))
-    _ask(turn, [name for name, store in turn.saga.active() if name not in gone], StoreState.DISCOVERING)
+    _block_gone(turn)
+    _ask(turn, [name for name, store in turn.saga.active() if store.error is None], StoreState.DISCOVERING)
 
 
 def go_back(turn: Turn, why: str, stop_code: str) -> None:
@@ -48,6 +42,7 @@ def go_back(turn: Turn, why: str, stop_code: str) -> None:
 
 def after(turn: Turn) -> None:
     """The round is settled: take the step of this phase. A store that failed comes first."""
+    _block_gone(turn)
     if failed := sorted(name for name, store in turn.saga.active() if store.error):
         turn.stop("store_failed", stores=failed)
         return
@@ -64,7 +59,7 @@ def discovered(turn: Turn) -> None:
         _ask(turn, again, StoreState.DISCOVERING)
     elif code := _doubt(turn) or _unanswered(turn):
         turn.stop(code)
-    elif not turn.saga.acted and _needs_approval(turn.saga):
+    elif _needs_approval(turn.saga):
         turn.stop("approval")
     else:
         act(turn)
@@ -82,6 +77,7 @@ def claimed(turn: Turn, message: Claimed) -> None:
     """Go on, or wait until the request that goes before this one is done."""
     if any(_goes_before(rival, turn.saga) for rival in message.rivals):
         if turn.saga.phase is not Phase.WAITING:
+            turn.vault(Permit(None, None))
             turn.move(Phase.WAITING, "same_person")
     else:
         start(turn)
@@ -164,6 +160,13 @@ def _ask(turn: Turn, names: list[str], state: StoreState) -> None:
         after(turn)
 
 
+def _block_gone(turn: Turn) -> None:
+    """A store that the inventory no longer has answers nothing: a person looks."""
+    for name, store in turn.saga.active():
+        if name not in turn.world.stores and store.error is None:
+            turn.change_store(name, state=StoreState.BLOCKED, error="store_gone")
+
+
 def _can_use_news(turn: Turn) -> list[str]:
     """Stores whose answer may change by what *others* learnt: each has followed its own links to their end."""
     news = {name: store.news for name, store in turn.saga.active() if store.news}
@@ -179,7 +182,7 @@ def _doubt(turn: Turn) -> str | None:
     codes = {conflict.code.value for _, store in turn.saga.active() for conflict in store.conflicts}
     if turn.saga.unverified:
         codes.add("unverified")
-    if turn.saga.persons > PERSON_IDENTIFIERS and turn.saga.approved_persons is None:
+    if turn.saga.persons > max(PERSON_IDENTIFIERS, turn.saga.judged_persons):
         codes.add("not_one_person")
     return next((code for code in JUDGEMENTS if code in codes), None)
 
@@ -197,8 +200,8 @@ def _unanswered(turn: Turn) -> str | None:
 def _in_order(turn: Turn, name: str) -> bool:
     """True if every store that could have revealed a clue to this one was searched, and had none."""
     wanted = turn.world.stores[name].matches
-    tellers = [n for n, reach in turn.world.stores.items() if n != name and reach.reveals & wanted]
     stores = turn.saga.stores
+    tellers = [n for n in stores if n in turn.world.stores and n != name and turn.world.stores[n].reveals & wanted]
     return bool(tellers) and all(stores[n].searched and stores[n].waiver is None for n in tellers)
 
 

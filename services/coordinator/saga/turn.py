@@ -204,3 +204,5 @@ class Turn:
         """Nothing follows: the subject is forgotten."""
         self.move(Phase.CLOSED, outcome.value, outcome=outcome, ending=None)
         self.vault(Forget("subject"))
+        if self.saga.bundle_ready_at is None:
+            self.vault(Forget("bundle"))  # its members, half written, can't be read again
