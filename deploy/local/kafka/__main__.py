@@ -26,6 +26,9 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+# A killed broker may come back as soon as its old registration ends (9 s otherwise).
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=1000
 # A small machine starts sooner with little.
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=1
