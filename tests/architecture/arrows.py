@@ -1,4 +1,4 @@
-"""Draws who imports whom, from the code: `python -m tests.architecture.arrows` prints it, `--write` puts it into README.
+"""Draws who imports whom, from the code: `python -m tests.architecture.arrows`; with `--write`, into the README.
 
 A line says what a part imports of ours, so a part that everything stands on has an empty one.
 """
