@@ -28,6 +28,8 @@ class Row:
     """When the term of its retention begins."""
     emptied: bool = False
     """The columns that the inventory anonymises are empty already."""
+    count: int = 1
+    """How many rows this stands for, where a store's rows have no key and equal ones are read as one."""
 
     @property
     def id(self) -> RowId:
@@ -128,9 +130,10 @@ class _Judge:
         if endless:
             own = tuple(match for match in own if self._confirmed.intersection(match.by))
         mine = {match.row.id for match in own}
-        contested = Counter(
-            self._contest(match, endless) for match in self._matches if match.row.id not in mine and match.by
-        )
+        contested = Counter[tuple[ConflictCode, Identifier, str]]()
+        for match in self._matches:
+            if match.row.id not in mine and match.by:
+                contested[self._contest(match, endless)] += match.row.count
         return Judgement(
             own,
             tuple(Contested(*what, count) for what, count in contested.items()),
@@ -139,12 +142,11 @@ class _Judge:
 
     def _several_rows(self) -> set[Identifier]:
         """Person identifiers that match two rows of a table where a person has one."""
-        counts = Counter(
-            (identifier, match.row.table)
-            for match in self._matches
-            for identifier in match.by
-            if self._tables.is_a(identifier, KindClass.PERSON) and self._tables.tables[match.row.table].one_per_person
-        )
+        counts = Counter[tuple[Identifier, str]]()
+        for match in self._matches:
+            for identifier in match.by if self._tables.tables[match.row.table].one_per_person else ():
+                if self._tables.is_a(identifier, KindClass.PERSON):
+                    counts[identifier, match.row.table] += match.row.count
         return {identifier for (identifier, _), count in counts.items() if count > 1}
 
     def _tie(self, shared: Identifier) -> bool | None:
