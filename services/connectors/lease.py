@@ -1,84 +1,127 @@
-"""The checkpoint of one batch: who may still be worked on, a lease renewed, progress said."""
+"""The checkpoint of one batch: who may still be worked on, a lease renewed, progress said.
+
+How long things hold: a lease runs `queue.LEASE` and is renewed in the background for as long as the connector's call
+lives, so that a killed worker's tasks are soon taken over and a slow vendor call loses nothing. The call lives for as
+long as it comes to a checkpoint within `CALL_TIMEOUT_S`; after that it is ended, since by then the coordinator counts
+a task whose permit was withdrawn as revoked. While Letheia's database is away, a checkpoint waits for it.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from joserfc.jwk import OctKey
-
 from contracts.reports import Result, TaskReported
 from contracts.sealing import report_mac
-from contracts.tasks import TaskIssued
+from contracts.tasks import Action, TaskIssued
 from services.connectors import queue
-from services.connectors.port import LeaseLost
+from services.connectors.port import LeaseLost, Transient
 from services.kit import outbox
 from services.kit.clock import Clock
-from services.kit.postgres import Pool
-from services.kit.vault import Vault
+from services.kit.postgres import Pool, patiently
+from services.kit.vault import Permit, Vault
 
+CALL_TIMEOUT_S: Final = 110.0
+"""Ten seconds less than the coordinator allows (`saga/plan.py`, CALL_TIMEOUT), to end the call in."""
 _RENEW_S: Final = 5.0
-_PROGRESS_EVERY: Final = timedelta(seconds=8)
-CALL_TIMEOUT: Final = timedelta(seconds=120)
-"""Without a checkpoint for so long, the lease is no longer renewed. The coordinator's plan has the same bound."""
+
+
+def allows(permit: Permit | None, task: TaskIssued) -> bool:
+    """True if the permit is for this task's round and action."""
+    return permit is not None and (permit.round, permit.action) == (task.round, task.action)
 
 
 class Lease:
-    """Implements `port.Checkpoint` for the tasks that a worker claimed under one token."""
+    """Implements `port.Checkpoint` for what a worker claimed under one token."""
 
     def __init__(
-        self, pool: Pool, vault: Vault, clock: Clock, source: str, token: UUID, tasks: Sequence[TaskIssued],
-        keys: Mapping[UUID, OctKey],
+        self, pool: Pool, vault: Vault, clock: Clock, source: str, action: Action, token: UUID, held: int,
+        tasks: Mapping[UUID, TaskIssued],
     ) -> None:  # fmt: skip
         self._pool = pool
         self._vault = vault
         self._clock = clock
         self._source = source
+        self._action = action
         self._token = token
-        self._tasks = {task.request_id: task for task in tasks}
-        self._count = len(tasks)
-        self._keys = keys
-        self._checked = self._said = clock.now()
+        self._held = held
+        self._tasks = tasks
+        self._said_at = clock.now()
+        self._limit: asyncio.Timeout | None = None
+        self._failure: Exception | None = None
 
     async def __call__(self) -> frozenset[UUID]:
         """As the port says."""
-        now = self._clock.now()
-        async with self._pool.acquire() as db, db.transaction():
-            await queue.renew(db, self._token, self._count, now)
-            permits = await self._vault.permits(db, self._tasks)
-            if now - self._said >= _PROGRESS_EVERY:
-                self._said = now
-                reports = [self._progress(task) for task in self._tasks.values() if task.request_id in self._keys]
-                await outbox.put(db, self._source, [queue.outgoing(report) for report in reports], now, None)
-        self._checked = now
-        return frozenset(
-            request_id
-            for request_id, permit in permits.items()
-            if (permit.round, permit.action) == (self._tasks[request_id].round, self._tasks[request_id].action)
-        )
+        self._reschedule(None)
+        try:
+            permitted = await patiently(self._look)
+            if self._clock.now() - self._said_at >= queue.PROGRESS_EVERY:
+                await patiently(self._say)
+        except Exception as error:
+            self._failure = error
+            raise
+        self._reschedule(CALL_TIMEOUT_S)
+        return permitted
+
+    @property
+    def failed(self) -> bool:
+        """True if a checkpoint raised: what the call ended in is then no fault of the store's."""
+        return self._failure is not None
 
     @asynccontextmanager
-    async def renewing(self) -> AsyncIterator[None]:
-        """Hold the lease while a call takes its time, but not for ever."""
-        renewal = asyncio.create_task(self._renew())
+    async def call(self) -> AsyncIterator[None]:
+        """Around a call of the connector. Raises `Transient` when it took too long, and whatever a checkpoint raised,
+        even where the connector took that for a failure of its store."""
+        renewal = asyncio.create_task(self._keep())
+        self._limit = limit = asyncio.timeout(CALL_TIMEOUT_S)
         try:
-            yield
+            async with limit:
+                yield
+        except Exception as error:
+            if self._failure is None and limit.expired():
+                raise Transient("call_timeout") from error
+            if self._failure is None:
+                raise
         finally:
+            self._limit = None
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
+        if self._failure is not None:
+            raise self._failure
 
-    async def _renew(self) -> None:
-        while self._clock.now() - self._checked < CALL_TIMEOUT:
+    def _reschedule(self, seconds: float | None) -> None:
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+    async def _look(self) -> frozenset[UUID]:
+        async with self._pool.acquire() as db, db.transaction():
+            await queue.renew(db, self._token, self._held, self._clock.now())
+            permits = await self._vault.permits(db, self._tasks)
+        return frozenset(id_ for id_, task in self._tasks.items() if allows(permits.get(id_), task))
+
+    async def _say(self) -> None:
+        self._said_at = now = self._clock.now()
+        async with self._pool.acquire() as db, db.transaction():
+            claimed = await queue.overdue(db, self._action, self._token, now)
+            keys = await self._vault.keys(db, [each.task.request_id for each in claimed])
+            for each in claimed:
+                if key := keys.get(each.task.request_id):
+                    about = each.task.model_dump(exclude={"schema_version", "due_at"})
+                    report = TaskReported.model_validate(about | {"result": Result.PROGRESS})
+                    report = report.model_copy(update={"mac": report_mac(report, key)})
+                    await outbox.put(db, self._source, [queue.outgoing(report)], now, each.traceparent)
+
+    async def _keep(self) -> None:
+        """Hold the lease while a call takes its time. When it is lost, the next checkpoint or the end says so."""
+
+        async def renew() -> None:
+            async with self._pool.acquire() as db:
+                await queue.renew(db, self._token, self._held, self._clock.now())
+
+        while True:
             await asyncio.sleep(_RENEW_S)
             try:
-                async with self._pool.acquire() as db:
-                    await queue.renew(db, self._token, self._count, self._clock.now())
+                await patiently(renew)
             except LeaseLost:
-                return  # the next checkpoint, or the end, says so
-
-    def _progress(self, task: TaskIssued) -> TaskReported:
-        about = task.model_dump(include={"task_id", "request_id", "round", "attempt", "store", "action"})
-        report = TaskReported.model_validate(about | {"result": Result.PROGRESS})
-        return report.model_copy(update={"mac": report_mac(report, self._keys[task.request_id])})
+                return

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from contracts.reports import Conflict, LearntCount, Result, TaskReported
 from contracts.tasks import TaskIssued
@@ -22,21 +22,24 @@ from services.kit.vault import VaultIdentifier
 
 Answer = Findings | Erasure | Export | Transient | Terminal | Revoked
 Known = Mapping[tuple[str, str], VaultIdentifier]
+"""By kind and value."""
+
+_USABLE: Final = (Standing.TRUSTED, Standing.CONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
     """What one answer adds to what is known of a subject."""
 
-    keep: tuple[VaultIdentifier, ...] = ()
+    keep: tuple[VaultIdentifier, ...]
     """To store: new ones, and known ones whose ties or doubts changed."""
-    counts: Mapping[str, LearntCount] | None = None
-    """Of those, what other stores may be asked with anew."""
+    counts: Mapping[str, LearntCount]
+    """Of those, what other stores may be asked with anew, by kind."""
 
 
-def report_of(task: TaskIssued, answer: Answer, learnt: Learnt) -> TaskReported:
-    """The report, still without its MAC."""
-    about = task.model_dump(include={"task_id", "request_id", "round", "attempt", "store", "action"})
+def report_of(task: TaskIssued, answer: Answer) -> TaskReported:
+    """The report, still without what was learnt and without its MAC. Raises `ValueError` for what can't be reported."""
+    about = task.model_dump(exclude={"schema_version", "due_at"})
     match answer:
         case Revoked():
             said: dict[str, Any] = {"result": Result.REVOKED}
@@ -47,23 +50,22 @@ def report_of(task: TaskIssued, answer: Answer, learnt: Learnt) -> TaskReported:
         case Export():
             said = {"result": Result.DONE, "members": answer.members}
         case Findings():
-            said = _looked(answer, learnt)
+            said = _looked(answer)
         case Erasure():
-            said = _looked(answer, learnt) | {
+            said = _looked(answer) | {
                 "erased": answer.erased, "anonymised": answer.anonymised,
                 "level": answer.level, "bound_on": answer.bound_on,
             }  # fmt: skip
     return TaskReported.model_validate(about | said)
 
 
-def _looked(answer: Findings | Erasure, learnt: Learnt) -> dict[str, Any]:
+def _looked(answer: Findings | Erasure) -> dict[str, Any]:
     return {
         "result": Result.DONE,
         "asked_with": sorted(answer.asked_with),
         "found": answer.found,
         "retained": answer.retained,
         "locked": answer.locked,
-        "learnt": learnt.counts or {},
         "conflicts": _conflicts(answer.contested),
     }
 
@@ -81,39 +83,31 @@ def _conflicts(contested: Iterable[Contested]) -> list[Conflict]:
 def learn(answer: Answer, known: Known, store: str) -> Learnt:
     """What is new in an answer. What a person set aside, or has yet to judge, is not new again."""
     if not isinstance(answer, Findings | Erasure):
-        return Learnt()
-    keep: dict[tuple[str, str], VaultIdentifier] = {}
+        return Learnt((), {})
+    doubts = {contested.identifier: contested.code for contested in answer.contested}
+    keep = []
     trusted, unverified = Counter[str](), Counter[str]()
-    for revealed in answer.revealed:
-        before = known.get((revealed.kind, revealed.value))
+    for identifier in sorted({*answer.revealed, *doubts}, key=lambda each: (each.kind, each.value)):
+        before = known.get((identifier.kind, identifier.value))
+        doubt = doubts.get(identifier)
         if before is None:
-            doubtful = revealed.standing is Standing.UNVERIFIED
-            (unverified if doubtful else trusted)[revealed.kind] += 1
-            keep[revealed.kind, revealed.value] = _new(revealed, store)
-        elif _tie(before.alone, revealed.alone) is not before.alone:
-            trusted[revealed.kind] += before.standing in (Standing.TRUSTED, Standing.CONFIRMED)
-            keep[revealed.kind, revealed.value] = _again(before, alone=revealed.alone)
-    for contested in answer.contested:
-        place = (contested.identifier.kind, contested.identifier.value)
-        like = keep.get(place) or known.get(place) or _new(contested.identifier, store)
-        keep[place] = _again(like, alone=like.alone, contested=contested.code)
+            waits = identifier.standing is Standing.UNVERIFIED
+            (unverified if waits else trusted)[identifier.kind] += 1
+            keep.append(_new(identifier, store, doubt or ("unverified" if waits else None)))
+        elif before.standing in _USABLE:
+            alone = _tie(before.alone, identifier.alone)
+            trusted[identifier.kind] += alone is not before.alone
+            if (alone, doubt or before.contested) != (before.alone, before.contested):
+                keep.append(replace(before, alone=alone, contested=doubt))
     counts = {
         kind: LearntCount(trusted=trusted[kind], unverified=unverified[kind])
-        for kind in sorted({*trusted, *unverified})
-        if trusted[kind] or unverified[kind]
+        for kind in sorted({*+trusted, *+unverified})
     }
-    return Learnt(tuple(keep.values()), counts)
+    return Learnt(tuple(keep), counts)
 
 
-def _new(identifier: Identifier, store: str) -> VaultIdentifier:
-    doubt = "unverified" if identifier.standing is Standing.UNVERIFIED else None
-    return VaultIdentifier(
-        identifier.kind, identifier.value, identifier.standing, store, alone=identifier.alone, contested=doubt
-    )
-
-
-def _again(like: VaultIdentifier, *, alone: bool | None, contested: str | None = None) -> VaultIdentifier:
-    return VaultIdentifier(like.kind, like.value, like.standing, like.found_by, alone, contested or like.contested)
+def _new(identifier: Identifier, store: str, doubt: str | None) -> VaultIdentifier:
+    return VaultIdentifier(identifier.kind, identifier.value, identifier.standing, store, identifier.alone, doubt)
 
 
 def _tie(before: bool | None, now: bool | None) -> bool | None:

@@ -7,17 +7,17 @@ nothing. What it found out counts only while its lease is its own.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from joserfc.jwk import OctKey
 
-from contracts.reports import TaskReported
 from contracts.sealing import report_mac
-from contracts.tasks import Action, TaskIssued, task_id
+from contracts.tasks import Action, TaskIssued
 from contracts.topics import Topic
 from services.connectors import queue
-from services.connectors.lease import Lease
+from services.connectors.lease import Lease, allows
 from services.connectors.port import (
     BundleWriter,
     Identifier,
@@ -31,15 +31,18 @@ from services.connectors.port import (
     Transient,
 )
 from services.connectors.queue import Claimed
-from services.connectors.reporting import Answer, Known, learn, report_of
+from services.connectors.reporting import Answer, learn, report_of
+from services.kit import outbox
 from services.kit.clock import Clock
 from services.kit.inventory import Inventory
-from services.kit.postgres import Connection, Pool, connect, listening, wait
+from services.kit.postgres import Connection, Pool, connect, listening, patiently, wait
 from services.kit.telemetry import Attribute, SpanKind, Telemetry, log
-from services.kit.vault import Permit, Vault
+from services.kit.vault import Permit, Vault, VaultIdentifier
 
-BATCH: Final = 100
+_LIMIT: Final = {Action.DISCOVER: 100, Action.ERASE: 100, Action.EXPORT: 1}
+"""Requests in one call of the connector."""
 _POLL_S: Final = 2.0
+"""Behind NOTIFY, and for leases that ran out."""
 
 MakeBundle = Callable[[OctKey, UUID, int], BundleWriter]
 
@@ -70,10 +73,8 @@ class Job:
     """A claimed task with what it needs."""
 
     claimed: Claimed
-    key: OctKey | None
-    """None: the request is closed, or was never ours; nothing can be said of it."""
     permit: Permit | None
-    known: Known
+    known: Sequence[VaultIdentifier]
 
     @property
     def task(self) -> TaskIssued:
@@ -82,11 +83,8 @@ class Job:
 
     @property
     def permitted(self) -> bool:
-        """True if this very task is what the permit allows."""
-        task, permit = self.task, self.permit
-        genuine = task.task_id == task_id(task.request_id, task.round, task.store, task.action, task.attempt)
-        allowed = permit is not None and (permit.round, permit.action) == (task.round, task.action)
-        return genuine and allowed and self.key is not None
+        """True if this is what the permit allows."""
+        return allows(self.permit, self.task)
 
 
 class Worker:
@@ -102,50 +100,49 @@ class Worker:
         try:
             async with listening(connection, queue.CHANNEL) as arrived:
                 while True:
-                    if not await self.work():
-                        await wait(arrived, _POLL_S)
+                    while await self.work(connection):
+                        pass
+                    await wait(arrived, _POLL_S)
         finally:
             connection.terminate()
 
-    async def work(self) -> bool:
-        """One batch; False if there was none."""
+    async def work(self, db: Connection) -> bool:
+        """One batch, claimed by way of `db`; False if there was none."""
         tools, token = self._tools, self._tools.new_id()
-        limit = 1 if self._action is Action.EXPORT else BATCH
-        async with tools.pool.acquire() as db:
-            claimed = await queue.claim(db, self._action, limit, token, tools.clock.now())
-            jobs = await self._prepare(db, claimed)
-        if not jobs:
+        claimed = await queue.claim(db, self._action, _LIMIT[self._action], token, tools.clock.now())
+        if not claimed:
             return False
         try:
-            await self._do(token, jobs)
+            await self._do(token, await self._prepare(db, claimed))
         except LeaseLost:
-            log("lease_lost", store=tools.store, action=self._action.value, tasks=len(jobs))
+            log("lease_lost", store=tools.store, action=self._action.value, tasks=len(claimed))
         return True
 
     async def _prepare(self, db: Connection, claimed: Sequence[Claimed]) -> list[Job]:
+        """Permits are read last: while one holds, what was read before it was there."""
         vault, ids = self._tools.vault, [each.task.request_id for each in claimed]
-        keys = await vault.keys(db, ids)
+        identifiers = await vault.identifiers(db, await vault.keys(db, ids))
         permits = await vault.permits(db, ids)
-        identifiers = await vault.identifiers(db, keys)
-        jobs = []
-        for each in claimed:
-            id_ = each.task.request_id
-            known = {(identifier.kind, identifier.value): identifier for identifier in identifiers.get(id_, [])}
-            jobs.append(Job(each, keys.get(id_), permits.get(id_), known))
-        return jobs
+        return [
+            Job(each, permits.get(each.task.request_id), identifiers.get(each.task.request_id, [])) for each in claimed
+        ]
 
     async def _do(self, token: UUID, jobs: Sequence[Job]) -> None:
-        tools, able = self._tools, [job for job in jobs if job.permitted]
-        keys = {job.task.request_id: job.key for job in jobs if job.key}
-        tasks = [job.task for job in jobs]
-        lease = Lease(tools.pool, tools.vault, tools.clock, tools.source, token, tasks, keys)
+        tools = self._tools
+        able: dict[UUID, Job] = {}
+        for job in jobs:
+            if job.permitted:
+                able.setdefault(job.task.request_id, job)  # one attempt of a request at a time, the first of them
+        tasks = {request_id: job.task for request_id, job in able.items()}
+        lease = Lease(tools.pool, tools.vault, tools.clock, tools.source, self._action, token, len(jobs), tasks)
         with ExitStack() as spans:
             parents = [spans.enter_context(self._span(job)) for job in jobs]
-            async with lease.renewing():
-                answers = await self._call(able, lease)
-            by_task = {job.task.task_id: answer for job, answer in zip(able, answers, strict=True)}
-            done = [(job, by_task.get(job.task.task_id, Revoked())) for job in jobs]
-            await self._finish(token, done, parents)
+            answers = await self._call(list(able.values()), lease) if able else {}
+            done = [
+                (job, answers.get(job.task.task_id, Revoked()), parent)
+                for job, parent in zip(jobs, parents, strict=True)
+            ]
+            await patiently(partial(self._finish, token, done))
 
     def _span(self, job: Job) -> AbstractContextManager[str]:
         attributes: dict[str, Attribute] = {
@@ -159,24 +156,28 @@ class Worker:
         parent = job.claimed.traceparent
         return self._tools.telemetry.span("process", Topic.TASKS, traceparent=parent, attributes=attributes)
 
-    async def _call(self, jobs: Sequence[Job], lease: Lease) -> Sequence[Answer]:
-        """What the connector answers, for each. A failure of the store stands in everyone's place; any other may be
+    async def _call(self, jobs: Sequence[Job], lease: Lease) -> dict[UUID, Answer]:
+        """What the connector answers, by task. A failure of the store stands in everyone's place; any other may be
         one person's alone, so then each is tried alone."""
-        if not jobs:
-            return []
         tools = self._tools
         try:
-            with tools.telemetry.span(self._action.value, tools.store, kind=SpanKind.CLIENT):
-                return await self._ask(jobs, lease)
+            async with lease.call():
+                with tools.telemetry.span(self._action.value, tools.store, kind=SpanKind.CLIENT):
+                    answers = await self._ask(jobs, lease)
+                for job, answer in zip(jobs, answers, strict=True):
+                    report_of(job.task, answer)  # what can't be reported is known before it is too late
         except (Transient, Terminal) as failure:
-            return [failure] * len(jobs)
+            return {job.task.task_id: failure for job in jobs}
         except LeaseLost:
             raise
         except Exception as error:
+            if lease.failed:
+                raise
             log("connector_failed", error=error, store=tools.store, action=self._action.value, tasks=len(jobs))
             if len(jobs) == 1:
-                return [Transient("connector_error")]
-        return [answer for job in jobs for answer in await self._call([job], lease)]
+                return {jobs[0].task.task_id: Transient("connector_error")}
+            return {id_: answer for job in jobs for id_, answer in (await self._call([job], lease)).items()}
+        return {job.task.task_id: answer for job, answer in zip(jobs, answers, strict=True)}
 
     async def _ask(self, jobs: Sequence[Job], lease: Lease) -> Sequence[Answer]:
         subjects = [self._subject(job) for job in jobs]
@@ -202,23 +203,27 @@ class Worker:
         return Subject(
             job.task.request_id,
             Scope(job.permit.controller, controller.role, controller.tenant),
-            frozenset(Identifier(i.kind, i.value, Standing(i.standing), i.alone) for i in job.known.values()),
+            frozenset(Identifier(i.kind, i.value, Standing(i.standing), i.alone) for i in job.known),
         )
 
-    async def _finish(self, token: UUID, done: Sequence[tuple[Job, Answer]], parents: Sequence[str]) -> None:
-        """Reports, reveals and outbox together, while the lease is ours."""
+    async def _finish(self, token: UUID, done: Sequence[tuple[Job, Answer, str]]) -> None:
+        """Reports, reveals and outbox together, while the lease is ours. Raises `LeaseLost`."""
         tools, now = self._tools, self._tools.clock.now()
+        ids = [job.task.request_id for job, _, _ in done]
         async with tools.pool.acquire() as db, db.transaction():
-            alive = await tools.vault.keys(db, [job.task.request_id for job, _ in done])
-            reports: list[TaskReported | None] = []
-            for job, answer in done:
-                key = alive.get(job.task.request_id)
-                if key is None or job.permit is None:
-                    reports.append(None)
+            await tools.vault.lock(db, ids)
+            await queue.renew(db, token, len(done), now)
+            keys = await tools.vault.keys(db, ids)
+            identifiers = await tools.vault.identifiers(db, keys)
+            for job, answer, traceparent in done:
+                task, key = job.task, keys.get(job.task.request_id)
+                if key is None or job.permit is None:  # closed, or never ours: nothing can be vouched for
+                    await queue.finish(db, task, None)
                     continue
-                learnt = learn(answer, job.known, tools.store)
-                await tools.vault.add(db, job.task.request_id, job.permit.controller, key, learnt.keep)
-                report = report_of(job.task, answer, learnt)
-                reports.append(report.model_copy(update={"mac": report_mac(report, key)}))
-            for (job, _), said, parent in zip(done, reports, parents, strict=True):
-                await queue.finish(db, tools.source, token, job.task, said, parent, now)
+                known = {(i.kind, i.value): i for i in identifiers[task.request_id]}
+                learnt = learn(answer, known, tools.store)
+                await tools.vault.add(db, task.request_id, job.permit.controller, key, learnt.keep)
+                report = report_of(task, answer).model_copy(update={"learnt": learnt.counts})
+                report = report.model_copy(update={"mac": report_mac(report, key)})
+                await queue.finish(db, task, report)
+                await outbox.put(db, tools.source, [queue.outgoing(report)], now, traceparent)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,9 +27,9 @@ class RawRecord:
     offset: int
     at: datetime
     """The broker's or the producer's time, as the topic says."""
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: tuple[tuple[str, bytes], ...] = field(repr=False)
 
 
 class Producer:
@@ -80,7 +80,7 @@ class Consumer:
 
 
 def _raw(record: "ConsumerRecord[bytes, bytes]") -> RawRecord:
-    at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    at = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)  # a producer may say anything
     headers = tuple((name, value) for name, value in record.headers if value is not None)
     return RawRecord(record.topic, record.partition, record.offset, at, record.key, record.value, headers)
 
@@ -162,19 +162,28 @@ async def delete_before(bootstrap: str, topic: Topic, instant: datetime, group: 
         await admin.close()
 
 
-async def lag(bootstrap: str, topic: Topic, group: str) -> tuple[int, int]:
-    """How many records of a topic a group has not committed, and the sum of what it has."""
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How far a group is in one partition."""
+
+    committed: int
+    """The next record it has yet to handle."""
+    end: int
+
+
+async def backlogs(bootstrap: str, topic: Topic, group: str) -> dict[int, Backlog]:
+    """How far a group is, by partition: asked of the broker, whatever the group's own members believe."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    await admin.start()
-    await consumer.start()
     try:
+        await admin.start()
+        await consumer.start()
         description = await admin.describe_topics([topic.value])
         partitions = [TopicPartition(topic.value, p["partition"]) for p in description[0]["partitions"]]
-        ends = await consumer.end_offsets(partitions)
+        starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         offsets = await admin.list_consumer_group_offsets(group)
-        committed = {p: max(offsets[p].offset, 0) if p in offsets else 0 for p in partitions}
-        return sum(ends[p] - committed[p] for p in partitions), sum(committed.values())
+        committed = {p: max(offsets[p].offset if p in offsets else 0, starts[p]) for p in partitions}
+        return {p.partition: Backlog(committed[p], ends[p]) for p in partitions}
     finally:
         await consumer.stop()
         await admin.close()

@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources.abc import Traversable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
+
+from services.kit.telemetry import log
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -31,7 +33,17 @@ UNREACHABLE: Final = (
 """The database is away: wait and try again. A connection lost during COMMIT leaves its fate unknown, so whatever is
 tried again must be idempotent."""
 
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+
+T = TypeVar("T")
+
 _MIGRATION_LOCK: Final = 0x6C657468
+
+
+def away(error: BaseException) -> bool:
+    """True if the database is away. An argument that asyncpg refuses is an `InterfaceError` too, but stays refused."""
+    return isinstance(error, UNREACHABLE) and not isinstance(error, ValueError)
 
 
 async def _prepare(connection: Any) -> None:
@@ -86,6 +98,20 @@ async def _apply(connection: Connection, name: str, file: Traversable, variables
         await connection.execute(text)
         await connection.execute("INSERT INTO public.migrations (name, checksum) VALUES ($1, $2)", name, checksum)
     return True
+
+
+async def patiently(
+    attempt: Callable[[], Awaitable[T]], errors: tuple[type[Exception], ...] = (*AGAIN, *UNREACHABLE)
+) -> T:
+    """Try again in place, for ever, while it ends in one of `errors`. What is attempted must be idempotent."""
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            return await attempt()
+        except errors as error:
+            log("trying_again", error=error, again_in_s=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
 @asynccontextmanager

@@ -154,8 +154,19 @@ class Vault:
         """End one key: what lies under it can't be read again."""
         await db.execute("DELETE FROM vault.keys WHERE request_id = $1 AND purpose = $2", request_id, purpose)
 
+    async def lock(self, db: Connection, request_ids: Iterable[UUID]) -> None:
+        """Until the transaction ends, nobody else adds to what is known of these subjects, nor forgets them.
+
+        For whoever counts what is new: two stores that learn the same at once must not both call it new.
+        """
+        await db.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('vault/' || id, 0)) FROM unnest($1::text[]) AS id",
+            sorted({str(request_id) for request_id in request_ids}),
+        )
+
     async def destroy(self, db: Connection, request_id: UUID) -> None:
         """Forget the subject: identifiers, permit and subject key go; keys for other purposes have their own end."""
+        await self.lock(db, [request_id])
         await db.execute("DELETE FROM vault.identifiers WHERE request_id = $1", request_id)
         await db.execute("DELETE FROM vault.permits WHERE request_id = $1", request_id)
         await self.destroy_key(db, request_id, "subject")

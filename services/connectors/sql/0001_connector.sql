@@ -1,7 +1,7 @@
 -- One connector's own: its inbox and its outbox. Ids, counts and codes; no personal data.
-CREATE SCHEMA {schema};
+CREATE SCHEMA "{schema}";
 
-CREATE TABLE {schema}.inbox (
+CREATE TABLE "{schema}".inbox (
     task_id     uuid PRIMARY KEY,
     task        jsonb NOT NULL,         -- contracts.tasks.TaskIssued
     action      text NOT NULL,
@@ -11,11 +11,14 @@ CREATE TABLE {schema}.inbox (
     token       uuid,                   -- of the worker that holds it
     lease_until timestamptz,
     report      jsonb,                  -- contracts.reports.TaskReported; null where nothing could be said
-    at          timestamptz NOT NULL
+    at          timestamptz NOT NULL,   -- when it came
+    told_at     timestamptz NOT NULL    -- when the coordinator last had a word about it
 );
-CREATE INDEX ON {schema}.inbox (action, due_at, at) WHERE state <> 'done';
+CREATE INDEX ON "{schema}".inbox (action, due_at, at) WHERE state <> 'done';
+CREATE INDEX ON "{schema}".inbox (token) WHERE state = 'claimed';
+CREATE INDEX ON "{schema}".inbox (at) WHERE state = 'done';
 
-CREATE TABLE {schema}.outbox (
+CREATE TABLE "{schema}".outbox (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic   text NOT NULL,
     key     uuid NOT NULL,
@@ -23,9 +26,9 @@ CREATE TABLE {schema}.outbox (
     value   text
 );
 
-GRANT USAGE ON SCHEMA {schema}, vault TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.inbox, {schema}.outbox TO {role};
-GRANT SELECT ON vault.keys, vault.permits TO {role};
-GRANT SELECT, INSERT, UPDATE ON vault.identifiers TO {role};
-GRANT INSERT ON vault.dead_letters TO {role};
-ALTER ROLE {role} SET search_path = {schema};
+GRANT USAGE ON SCHEMA "{schema}", vault TO "{role}";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "{schema}".inbox, "{schema}".outbox TO "{role}";
+GRANT SELECT ON vault.keys, vault.permits TO "{role}";
+GRANT SELECT, INSERT, UPDATE ON vault.identifiers TO "{role}";
+GRANT INSERT ON vault.dead_letters TO "{role}";
+ALTER ROLE "{role}" SET search_path = "{schema}";
