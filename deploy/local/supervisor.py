@@ -23,8 +23,8 @@ from services.kit.errors import LetheiaError
 _POLL_S: Final = 0.1
 _GRACE_S: Final = 10.0
 """How long a part may take to stop before it is killed."""
-_START_S: Final = 120.0
-"""How long the whole may take to be ready."""
+_START_S: Final = 300.0
+"""How long the whole may take to be ready, thousands of sample people included."""
 _ATTEMPTS: Final = 3
 """How often a part may die before all are ready; then the start has failed."""
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
