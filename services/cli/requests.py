@@ -155,8 +155,9 @@ def journal(context: Context, request_id: object) -> None:
     rows = []
     for line in document["entries"]:
         entry = line["entry"]
-        detail = " ".join(f"{name}={value}" for name, value in entry.get("detail", {}).items())
-        rows.append((line["at"][:19], entry["kind"], entry.get("store"), entry.get("code"), entry.get("actor"), detail))
+        detail = {name: value for name, value in entry.get("detail", {}).items() if name != "task_id"}
+        named = (entry.get(name) for name in ("store", "code", "actor"))
+        rows.append((line["at"][:19], entry["kind"], *named, show.plain(detail)))
     context.show(document, show.table(("at", "what", "store", "reason", "by", "detail"), rows))
 
 

@@ -20,16 +20,21 @@ def on_terminal() -> bool:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Rows under headings, drawn for a terminal or aligned plainly; empty columns are left out."""
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    kept = [n for n in range(len(columns)) if any(row[n] for row in cells)]
-    lines = [[columns[n] for n in kept], *([row[n] for n in kept] for row in cells)]
+    lines = _lines(columns, rows)
     if on_terminal():
         console = Console()
         with console.capture() as drawn:
             console.print(_rich(lines))
         return drawn.get().rstrip()
-    widths = [max(len(line[n]) for line in lines) for n in range(len(kept))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def plain(value: Any) -> str:
+    """What a journal entry holds, without JSON's marks and without zeros."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(inner)}" for name, inner in value.items() if inner)
+    return " ".join(map(plain, value)) if isinstance(value, list) else str(value)
 
 
 def status(document: StatusDocument) -> str:
@@ -40,10 +45,7 @@ def status(document: StatusDocument) -> str:
 
 def live(document: StatusDocument) -> RenderableType:
     """The same, for a display that is drawn anew."""
-    return Group(
-        *map(Text, _summary(document)),
-        _rich([_STORE_COLUMNS, *([str(c or "") for c in _store(s)] for s in document.stores)]),
-    )
+    return Group(*map(Text, _summary(document)), _rich(_lines(_STORE_COLUMNS, map(_store, document.stores))))
 
 
 def line(document: StatusDocument) -> str:
@@ -51,6 +53,12 @@ def line(document: StatusDocument) -> str:
     stores = " ".join(f"{store.store}={store.error or store.state}" for store in document.stores)
     attention = f"needs:{document.attention.code}" if document.attention else None
     return " ".join(filter(None, [document.phase, document.outcome, attention, stores]))
+
+
+def _lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[list[str]]:
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    kept = [n for n in range(len(columns)) if any(row[n] for row in cells)]
+    return [[line[n] for n in kept] for line in (columns, *cells)]
 
 
 def _rich(lines: Sequence[Sequence[str]]) -> Table:
