@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from contracts.topics import Topic
-from services.coordinator.handler import CONSUMER, Handler, Read
+from services.coordinator.handler import CONSUMER, Handler
+from services.coordinator.reading import Read
 from services.kit.kafka import Consumer, open_consumer
-from services.kit.postgres import AGAIN, UNREACHABLE, Pool
+from services.kit.postgres import AGAIN, Pool, away
 from services.kit.telemetry import log
 
 _BATCH: Final = 200
@@ -53,16 +54,23 @@ class Intaker:
                 return
             except AGAIN:
                 continue
-            except UNREACHABLE as error:
+            except Exception as error:
+                if not away(error):
+                    log("batch_failed", error=error, size=len(batch))
+                    break
                 log("database_unreachable", error=error)
                 await asyncio.sleep(_PAUSE_S)
-            except Exception as error:
-                log("batch_failed", error=error, size=len(batch))
-                break
         if len(batch) == 1:
-            async with self._pool.acquire() as db:
-                await self._handler.give_up(db, [read.record for read in batch])
+            await self._give_up(batch[0])
             return
         middle = len(batch) // 2
         await self.handle(batch[:middle])
         await self.handle(batch[middle:])
+
+    async def _give_up(self, culprit: Read) -> None:
+        """As something unusable; and if not even that can be handled, as a dead letter alone."""
+        if not culprit.unprocessable:
+            await self.handle([culprit.given_up()])
+            return
+        async with self._pool.acquire() as db:
+            await self._handler.bury(db, culprit)

@@ -1,11 +1,11 @@
 """Opens what publishers send: unseal, verify, validate. Nothing here touches the database.
 
-Every fate has a code, and none quotes what was sent.
+Every fate has a code, and none quotes what was sent: causes are cut off (`from None`), since their texts do.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -44,7 +44,7 @@ class OpenedSubmission:
 
     publisher: str
     submission: Submission
-    content: Mapping[str, Any]
+    content: Mapping[str, Any] = field(repr=False)
     """The signed payload without `issued_at`, for recognising it again."""
 
 
@@ -68,7 +68,7 @@ class Intake:
         """Raises `Unusable`."""
         type_ = header(record.headers, "ce_type")
         body = _decode(record, type_)
-        request_id = _claimed_id(record, body)
+        request_id = claimed_id(record, body)
         try:
             if type_ not in (MessageType.REQUEST_SUBMITTED, MessageType.REQUEST_AMENDED):
                 raise SealError("unknown_type")
@@ -78,7 +78,7 @@ class Intake:
                 return self._amendment(sealed, publisher, payload, record)
             return self._submission(sealed, publisher, payload, record)
         except SealError as error:
-            raise Unusable(error.code, request_id, type_) from error
+            raise Unusable(error.code, request_id, type_) from None
 
     def _unseal(self, sealed: SealedMessage) -> tuple[str, Any]:
         def key_of(kid: str) -> Key | None:
@@ -92,7 +92,7 @@ class Intake:
         try:
             submission = Submission.model_validate(payload)
         except ValidationError as error:
-            raise SealError(_reason(error)) from error
+            raise SealError(_reason(error)) from None
         _check_signed(sealed, submission, record)
         rules = self._inventory.publishers[publisher]
         if submission.controller not in self._inventory.controllers:
@@ -110,8 +110,8 @@ class Intake:
     def _amendment(self, sealed: SealedMessage, publisher: str, payload: Any, record: RawRecord) -> OpenedAmendment:
         try:
             amendment = Amendment.model_validate(payload)
-        except ValidationError as error:
-            raise SealError("invalid_payload") from error
+        except ValidationError:
+            raise SealError("invalid_payload") from None
         _check_signed(sealed, amendment, record)
         if not self._inventory.publishers[publisher].may_amend(amendment.decision):
             raise SealError("amendment_not_allowed")
@@ -124,8 +124,8 @@ class Intake:
             return given
         try:
             number = phonenumbers.parse(given.value)
-        except phonenumbers.NumberParseException as error:
-            raise SealError("malformed_identifier") from error
+        except phonenumbers.NumberParseException:
+            raise SealError("malformed_identifier") from None
         e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         return GivenIdentifier(kind=given.kind, value=e164)
 
@@ -133,8 +133,8 @@ class Intake:
 def _decode(record: RawRecord, type_: str | None) -> Any:
     try:
         return json.loads(record.value or b"")
-    except ValueError as error:
-        raise Unusable("undecodable", _claimed_id(record, None), type_) from error
+    except (ValueError, RecursionError):
+        raise Unusable("undecodable", claimed_id(record, None), type_) from None
 
 
 def _envelope(body: Any) -> SealedMessage:
@@ -142,11 +142,12 @@ def _envelope(body: Any) -> SealedMessage:
         raise SealError("unknown_schema_version")
     try:
         return SealedMessage.model_validate(body)
-    except ValidationError as error:
-        raise SealError("invalid_envelope") from error
+    except ValidationError:
+        raise SealError("invalid_envelope") from None
 
 
-def _claimed_id(record: RawRecord, body: Any) -> UUID | None:
+def claimed_id(record: RawRecord, body: Any) -> UUID | None:
+    """The request that a record says it is about, in its body or else its key."""
     claimed = body.get("request_id") if isinstance(body, dict) else None
     try:
         return UUID(claimed if isinstance(claimed, str) else (record.key or b"").decode())
@@ -163,14 +164,10 @@ def _check_signed(sealed: SealedMessage, payload: Submission | Amendment, record
 
 def _reason(error: ValidationError) -> str:
     """The most telling code for an invalid submission."""
-    fields = {details["loc"][0] for details in error.errors(include_input=False) if details["loc"]}
-    if "identifiers" in fields:
-        return "no_identifiers" if _about_count(error) else "malformed_identifier"
-    return "unknown_right" if "right" in fields else "invalid_payload"
-
-
-def _about_count(error: ValidationError) -> bool:
-    return any(
-        details["loc"] == ("identifiers",) and details["type"] in ("missing", "too_short")
-        for details in error.errors(include_input=False)
-    )
+    found = error.errors(include_input=False, include_context=False, include_url=False)
+    types = {details["loc"]: details["type"] for details in found}
+    about = {place: type_ for place, type_ in types.items() if place[:1] == ("identifiers",)}
+    if about:
+        none = about.keys() == {("identifiers",)} and about["identifiers",] in ("missing", "too_short")
+        return "no_identifiers" if none else "malformed_identifier"
+    return "unknown_right" if ("right",) in types else "invalid_payload"

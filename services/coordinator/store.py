@@ -49,13 +49,22 @@ class Ledger:
         self._rows: dict[UUID, Row] = {}
 
     async def lock(self, request_ids: Iterable[UUID]) -> None:
-        """Lock these sagas, in order, and read them."""
+        """Lock these sagas, in order, and read them.
+
+        By advisory locks, taken in a statement of their own: one that is not there yet has no row to lock, and what is
+        read in a statement that had to wait (the journal's head) is as old as its beginning.
+        """
+        wanted = sorted(set(request_ids))
+        await self.db.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('saga/' || id, 0)) FROM unnest($1::text[]) AS id",
+            [str(request_id) for request_id in wanted],
+        )
         rows = await self.db.fetch(
             "SELECT s.state, s.digest, s.traceparent, coalesce(j.seq, 0) AS seq, coalesce(j.hash, '') AS hash"
-            " FROM (SELECT * FROM sagas WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE) s"
-            " LEFT JOIN LATERAL (SELECT seq, hash FROM journal j WHERE j.request_id = s.request_id"
-            "                    ORDER BY seq DESC LIMIT 1) j ON true",
-            sorted(set(request_ids)),
+            " FROM sagas s LEFT JOIN LATERAL (SELECT seq, hash FROM journal j WHERE j.request_id = s.request_id"
+            "                                 ORDER BY seq DESC LIMIT 1) j ON true"
+            " WHERE s.request_id = ANY($1)",
+            wanted,
         )
         for record in rows:
             saga = Saga.model_validate(record["state"])
@@ -69,6 +78,8 @@ class Ledger:
         """Make a decision true."""
         saga = decision.saga
         before = self._rows.get(saga.request_id)
+        closes = not saga.open and (before is None or before.saga.open)
+        persons = await self._lock_persons(await self._held(saga.request_id)) if closes else []
         row = self._rows[saga.request_id] = Row(
             saga,
             digest or (before.digest if before else None),
@@ -84,8 +95,8 @@ class Ledger:
         await self._journal(row, decision.entries)
         await self._set_timers(saga, decision.timers, traceparent)
         await self._say(before.saga if before else None, row, decision.tasks, world, traceparent)
-        if not saga.open and (before is None or before.saga.open):
-            await self._closed(saga.request_id)
+        if closes:
+            await self._closed(saga.request_id, persons)
 
     async def rivals(self, request_id: UUID) -> tuple[Rival, ...]:
         """Lock this saga's persons and name the other open sagas about them."""
@@ -108,15 +119,25 @@ class Ledger:
             " AND standing IN ('trusted', 'confirmed')",
             request_id,
         )
-        known = await self.db.fetch("SELECT hash FROM persons WHERE request_id = $1", request_id)
-        hashes = sorted({bytes(row[0]) for row in (*rows, *known)})
-        for value in hashes:
-            await self.db.execute("SELECT pg_advisory_xact_lock($1)", int.from_bytes(value[:8], signed=True))
+        held = await self._held(request_id)
+        hashes = await self._lock_persons({*held, *(bytes(row["person_hash"]) for row in rows)})
         await self.db.executemany(
             "INSERT INTO persons (hash, request_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            [(value, request_id) for value in hashes],
+            [(value, request_id) for value in hashes if value not in held],
         )
         return hashes
+
+    async def _held(self, request_id: UUID) -> set[bytes]:
+        rows = await self.db.fetch("SELECT hash FROM persons WHERE request_id = $1", request_id)
+        return {bytes(row["hash"]) for row in rows}
+
+    async def _lock_persons(self, hashes: Iterable[bytes]) -> list[bytes]:
+        ordered = sorted(hashes)
+        await self.db.execute(
+            "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key",
+            [int.from_bytes(value[:8], signed=True) for value in ordered],
+        )
+        return ordered
 
     async def _save(self, row: Row, world: World) -> None:
         saga = row.saga
@@ -195,18 +216,17 @@ class Ledger:
             messages.append(outbox.Outgoing(Topic.STATUS, saga.request_id, MessageType.STATUS_CHANGED, id_, status))
         await outbox.put(self.db, SOURCE, messages, self._now, traceparent)
 
-    async def _closed(self, request_id: UUID) -> None:
+    async def _closed(self, request_id: UUID, persons: Sequence[bytes]) -> None:
         """Stop its timers, and wake who waited for it."""
         await self.db.execute(
             "DELETE FROM timers WHERE request_id = $1 AND kind <> ALL($2)", request_id, list(_OUTLIVE_CLOSING)
         )
-        hashes = await self.note_persons(request_id)
         await self.db.execute(
             "INSERT INTO timers (request_id, kind, key, due_at, traceparent)"
             " SELECT DISTINCT s.request_id, 'wake', '', $2::timestamptz, s.traceparent"
             " FROM persons p JOIN sagas s USING (request_id) WHERE p.hash = ANY($1) AND s.phase = $3"
             " ON CONFLICT (request_id, kind, key) DO UPDATE SET due_at = excluded.due_at",
-            hashes, self._now, Phase.WAITING.value,
+            list(persons), self._now, Phase.WAITING.value,
         )  # fmt: skip
 
 

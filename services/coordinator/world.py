@@ -7,8 +7,9 @@ from services.kit.inventory import Inventory, KindClass
 
 
 def calendar_of(inventory: Inventory, controller: str | None) -> Calendar:
-    """A controller's calendar; the first controller's for a submission that names none we can read."""
-    code = inventory.controllers[controller or next(iter(inventory.controllers))].calendar
+    """A controller's calendar; the first controller's where none can be read, or it has left the inventory."""
+    known = inventory.controllers
+    code = known[controller if controller in known else next(iter(known))].calendar
     return Calendar(code, zone_of(code))
 
 
@@ -16,7 +17,7 @@ def world_of(inventory: Inventory, controller: str | None) -> World:
     """The stores that a controller's requests reach, and what each can be asked."""
     person_kinds = inventory.kinds_of(KindClass.PERSON)
     stores = {}
-    if controller is not None:
+    if controller in inventory.controllers:
         role = inventory.controllers[controller].role
         for name, store in inventory.stores.items():
             if matches := store.matches(role):

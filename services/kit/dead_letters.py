@@ -18,8 +18,8 @@ async def dead_letter(
     reason: str,
     request_id: UUID | None,
     at: datetime,
-) -> None:
-    """Keep a record that `consumer` can't handle; once, however often it is delivered."""
+) -> bool:
+    """Keep a record that `consumer` can't handle; once, however often it is delivered. True the first time."""
     log("dead_letter", consumer=consumer, topic=record.topic, offset=record.offset, reason=reason)
     content = canonical(
         {
@@ -30,8 +30,9 @@ async def dead_letter(
         }
     )
     sealed, epoch = keyring.seal(content)
-    await db.execute(
+    new: bool | None = await db.fetchval(
         'INSERT INTO vault.dead_letters (consumer, topic, partition, "offset", reason, request_id, sealed, epoch, at)'
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING true",
         consumer, record.topic, record.partition, record.offset, reason, request_id, sealed, epoch, at,
     )  # fmt: skip
+    return new is not None

@@ -4,14 +4,18 @@ import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 from uuid import UUID
 
 from joserfc import jwe
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey
 
+from contracts.base import Message
 from contracts.requests import Amendment, Submission
-from contracts.sealing import SEALING, Key
+from contracts.sealing import SEALING, Key, seal
+from contracts.topics import MessageType, Topic
+from services.kit.kafka import RawRecord
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 REQUEST = UUID("019a0000-0000-7000-8000-000000000001")
@@ -62,3 +66,28 @@ def sealed_as(content: bytes | str, header: Mapping[str, Any] | None = None, key
     protected = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM", "kid": "r1"} | dict(header or {})
     wanted = [*SEALING, *(str(value) for name, value in protected.items() if name in ("alg", "enc", "zip"))]
     return jwe.encrypt_compact(protected, content, key, algorithms=wanted)
+
+
+_OFFSETS = count()
+
+
+def record(
+    body: Any, type_: str | None = MessageType.REQUEST_SUBMITTED, *, at: datetime = NOW, key: bytes | None = None,
+    topic: Topic = Topic.REQUESTS,
+) -> RawRecord:  # fmt: skip
+    """One record as the broker would have it, under an offset of its own; bytes as they are, anything else as JSON."""
+    value = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = () if type_ is None else (("ce_type", type_.encode()),)
+    return RawRecord(topic.value, 0, next(_OFFSETS), at, key, value, headers)
+
+
+def envelope(payload: Message, signing: Key = PORTAL, **overrides: object) -> dict[str, object]:
+    """What a publisher sends: the payload signed, sealed, and beside it the id in clear."""
+    claimed = str(getattr(payload, "request_id", REQUEST))
+    return {"schema_version": 1, "request_id": claimed, "sealed": seal(payload, signing, RECEIVING)} | overrides
+
+
+def sent(payload: Message, signing: Key = PORTAL, at: datetime = NOW, **overrides: object) -> RawRecord:
+    """A record of the requests topic."""
+    type_ = MessageType.REQUEST_AMENDED if isinstance(payload, Amendment) else MessageType.REQUEST_SUBMITTED
+    return record(envelope(payload, signing, **overrides), type_, at=at)
