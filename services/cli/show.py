@@ -86,7 +86,7 @@ def _summary(document: StatusDocument) -> Iterable[str]:
 
 def _store(store: StoreStatus) -> tuple[Any, ...]:
     kept = [f"{each.category} {each.count} until {each.until}" for each in store.retained]
-    kept += [f"{each.category} {each.count} locked until {each.until or 'unlocked'}" for each in store.locked]
+    kept += [f"{each.category} {each.count} locked until {each.until or 'lifted'}" for each in store.locked]
     return (
         store.store, store.state, store.level, ", ".join(store.asked_with), _counts(store.found), _counts(store.erased),
         ", ".join(kept), _counts(store.remaining), store.attempts, store.error,
