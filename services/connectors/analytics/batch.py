@@ -67,7 +67,7 @@ class Batch:
         await self._client.run(statement, **parameters)
 
     async def finished(self) -> bool:
-        """Whether all that was ordered is done. Raises `Transient` when the server fails at it or somebody killed it."""
+        """Whether all that was ordered is done. Raises `Transient` when the server fails at it or it was killed."""
         ((known, done, failing),) = await self._client.rows(_PROGRESS, batch=self._name)
         if int(failing) or int(known) < self._issued:
             raise Transient("mutation_failed")
