@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +18,9 @@ from contracts.reports import Member
 from contracts.requests import Amendment, Submission
 from contracts.sealing import Key, open_sealed, seal
 from contracts.status import StatusDocument
+from services.console.access import Principal
 from services.console.app import build_app
+from services.console.store import Store
 from services.kit.bundle import write_member
 from services.kit.postgres import Pool, open_pool
 from services.kit.vault import Vault
@@ -243,20 +245,30 @@ async def test_a_decision_that_is_not_offered_names_those_that_are(desk: Desk, d
     assert (await desk.post(f"{API}/{uuid4()}/decisions", {"decision": "retry", "reason": "x"})).status == 404
 
 
-async def test_the_stream_ends_with_the_request(desk: Desk) -> None:
+class Watched(Store):
+    """Counts how often somebody looks."""
+
+    looks = 0
+
+    async def status(self, principal: Principal, request_id: UUID, now: datetime) -> StatusDocument:
+        self.looks += 1
+        return await super().status(principal, request_id, now)
+
+
+async def test_the_stream_tells_news_once_and_ends_with_the_request(desk: Desk, db: Pool) -> None:
+    parts = console(db)
+    store = Watched(db, parts.inventory)
     request_id = await desk.saga(status_document(revision=1))
-    streaming = asyncio.create_task(desk.get(f"{API}/{request_id}/stream", "sre"))
-    await asyncio.sleep(0)
-    await desk.saga(status_document(revision=2, phase="proving"))
-    await desk.saga(status_document(revision=3, phase="closed", outcome="completed"))
-    async with asyncio.timeout(30):
+    path = f"{API}/{request_id}/stream"
+    streaming = asyncio.create_task(call(build_app(replace(parts, store=store)), "GET", path, token="sre-token"))
+    async with asyncio.timeout(60):
+        while store.looks < 4:
+            await asyncio.sleep(0.05)
+        await desk.saga(status_document(revision=2, phase="closed", outcome="completed"))
         answer = await streaming
     assert answer.headers["content-type"].startswith("text/event-stream")
-    events = [
-        json.loads(line.removeprefix("data: ")) for line in answer.body.decode().split("\n") if line[:5] == "data:"
-    ]
-    assert events[-1]["phase"] == "closed"
-    assert [event["revision"] for event in events] == sorted({event["revision"] for event in events})
+    data = [line.removeprefix("data: ") for line in answer.body.decode().split("\n") if line.startswith("data: ")]
+    assert [(event["revision"], event["phase"]) for event in map(json.loads, data)] == [(1, "erasing"), (2, "closed")]
 
 
 async def contact_of(desk: Desk, request_id: UUID, ready_at: datetime) -> None:
