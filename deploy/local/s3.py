@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from moto.s3.models import s3_backends
+from moto.s3.models import FakeDeleteMarker, FakeKey, s3_backends
 from moto.s3.utils import _VersionedKeyStore
 from werkzeug.serving import make_server
 
@@ -32,6 +32,12 @@ def _restore(lists: list[tuple[str, list[Any]]]) -> Any:
 
 
 copyreg.pickle(_VersionedKeyStore, lambda store: (_restore, (list(store.lists()),)))  # by itself: latest version only
+
+# A listing copies every version in the bucket, content and all, and moto remembers each copy for ever: 8 MB a listing
+# of 1,500 objects. It only notes on the copies which one is the latest, as it may on the versions themselves.
+_VERSIONS: Final[tuple[Any, ...]] = (FakeKey, FakeDeleteMarker)
+for _kind in _VERSIONS:
+    _kind.__deepcopy__ = lambda version, _: version
 
 
 def _take_up(kept: Path) -> None:

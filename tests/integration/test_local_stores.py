@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from deploy.local.control import memory
 from deploy.local.home import Home, read_json
 from deploy.local.probes import Answer, Bucket, Http, Probe
 from deploy.local.stack import BUCKET, Stack
@@ -161,3 +162,21 @@ async def test_s3_keeps_every_version_over_a_stop_and_has_lost_all_when_killed(s
             assert await old["Body"].read() == b"one"
         with running(stack, "s3"):  # killed above: the older copy must not come back
             assert await answered(s3_probe(stack)) is Answer.LOST
+
+
+async def test_listing_costs_s3_no_memory(stack: Stack) -> None:
+    recordings = read_json(stack.home.endpoints)["stores"]["recordings"]
+    megabyte = 1024 * 1024
+    with running(stack, "s3") as process:
+        await answered(s3_probe(stack))
+        async with open_s3(recordings) as s3:
+            await s3.create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": recordings["region"]}
+            )
+            for name in "abcdefgh":
+                await s3.put_object(Bucket=BUCKET, Key=name, Body=bytes(megabyte))
+            await s3.list_object_versions(Bucket=BUCKET)
+            before = memory(process.pid)
+            for _ in range(20):  # whose copies would be 160 MB
+                await s3.list_object_versions(Bucket=BUCKET)
+            assert memory(process.pid) - before < 40 * megabyte
