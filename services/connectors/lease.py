@@ -49,46 +49,32 @@ class Lease:
         self._tasks = tasks
         self._said_at = clock.now()
         self._limit: asyncio.Timeout | None = None
-        self._failure: Exception | None = None
 
     async def __call__(self) -> frozenset[UUID]:
         """As the port says."""
         self._reschedule(None)
-        try:
-            permitted = await patiently(self._look)
-            if self._clock.now() - self._said_at >= queue.PROGRESS_EVERY:
-                await patiently(self._say)
-        except Exception as error:
-            self._failure = error
-            raise
+        permitted = await patiently(self._look)
+        if self._clock.now() - self._said_at >= queue.PROGRESS_EVERY:
+            await patiently(self._say)
         self._reschedule(CALL_TIMEOUT_S)
         return permitted
 
-    @property
-    def failed(self) -> bool:
-        """True if a checkpoint raised: what the call ended in is then no fault of the store's."""
-        return self._failure is not None
-
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
-        """Around a call of the connector. Raises `Transient` when it took too long, and whatever a checkpoint raised,
-        even where the connector took that for a failure of its store."""
+        """Around a call of the connector. Raises `Transient` when it took too long."""
         renewal = asyncio.create_task(self._keep())
         self._limit = limit = asyncio.timeout(CALL_TIMEOUT_S)
         try:
             async with limit:
                 yield
-        except Exception as error:
-            if self._failure is None and limit.expired():
+        except TimeoutError as error:
+            if limit.expired():
                 raise Transient("call_timeout") from error
-            if self._failure is None:
-                raise
+            raise
         finally:
             self._limit = None
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
-        if self._failure is not None:
-            raise self._failure
 
     def _reschedule(self, seconds: float | None) -> None:
         if self._limit is not None and not self._limit.expired():

@@ -171,8 +171,6 @@ class Worker:
         except LeaseLost:
             raise
         except Exception as error:
-            if lease.failed:
-                raise
             log("connector_failed", error=error, store=tools.store, action=self._action.value, tasks=len(jobs))
             if len(jobs) == 1:
                 return {jobs[0].task.task_id: Transient("connector_error")}

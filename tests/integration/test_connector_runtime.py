@@ -28,10 +28,11 @@ from services.connectors.port import (
 )
 from services.kit.inventory import Role
 from services.kit.kafka import RawRecord
+from services.kit.postgres import connect
 from tests.support.letheia_database import letheia_database
 from tests.support.port import NOW
 from tests.support.postgres import PostgresServer
-from tests.support.runtime import KEYRING, SOURCE, STORE, Runtime, known, open_runtime, results, task_of, until
+from tests.support.runtime import KEYRING, ROLE, SOURCE, STORE, Runtime, known, open_runtime, results, task_of, until
 
 EMAIL = frozenset({"email"})
 
@@ -277,7 +278,8 @@ class TestFailures:
             await asyncio.Event().wait()
 
         runtime.store.before = hang
-        await runtime.work()
+        async with asyncio.timeout(60):
+            await runtime.work()
         assert results(await runtime.reports()) == {request: (Result.TRANSIENT, "call_timeout")}
 
 
@@ -333,19 +335,40 @@ class TestLeases:
         await runtime.work()
         assert [report.result for report in await runtime.reports()] == [Result.PROGRESS, Result.DONE]
 
-    async def test_an_outage_of_our_database_is_waited_for(self, runtime: Runtime) -> None:
+    @pytest.mark.parametrize("at", ["the checkpoint", "the end"])
+    async def test_an_outage_of_our_database_is_waited_for(
+        self, runtime: Runtime, caplog: pytest.LogCaptureFixture, at: str
+    ) -> None:
         """Work that a store has done is not forgotten because we could not write it down at once."""
         request = await runtime.asked(action=Action.ERASE)
-        runtime.store.replies[request] = Erasure(EMAIL, Level.EFFECTIVE, erased={"customers": 1})
 
-        async def cut(checkpoint: Checkpoint) -> None:
-            await runtime.admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", "letheia_connector_app"
-            )
-            assert await checkpoint() == {request}
+        async def cut() -> None:
+            """Our database is away until somebody was seen to wait for it."""
+            await runtime.admin.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 0")
+            terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"
+            await runtime.admin.execute(terminate, ROLE)
 
-        runtime.store.before = cut
-        await runtime.work(Action.ERASE)
+        async def mend() -> None:
+            await until(lambda: any(record.msg == "trying_again" for record in caplog.records))
+            await runtime.admin.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+
+        class Store:
+            async def erase(self, subjects: Any, checkpoint: Checkpoint) -> list[Any]:
+                if at == "the checkpoint":
+                    await cut()
+                assert await checkpoint() == {request}
+                if at == "the end":
+                    await cut()
+                return [Erasure(EMAIL, Level.EFFECTIVE, erased={"customers": 1})]
+
+        store: Any = Store()
+        mending = asyncio.create_task(mend())
+        db = await connect(runtime.database.url(ROLE))
+        try:
+            await runtime.worker(Action.ERASE, store).work(db)
+        finally:
+            db.terminate()
+            await mending
         (report,) = await runtime.reports()
         assert report.erased == {"customers": 1}
 
