@@ -12,7 +12,7 @@ from contracts.topics import Topic
 from services.coordinator.handler import CONSUMER, Handler
 from services.coordinator.reading import Read
 from services.kit.kafka import Consumer, open_consumer
-from services.kit.postgres import AGAIN, Pool, away
+from services.kit.postgres import AGAIN, UNREACHABLE, Pool
 from services.kit.telemetry import log
 
 _BATCH: Final = 200
@@ -54,12 +54,12 @@ class Intaker:
                 return
             except AGAIN:
                 continue
-            except Exception as error:
-                if not away(error):
-                    log("batch_failed", error=error, size=len(batch))
-                    break
+            except UNREACHABLE as error:
                 log("database_unreachable", error=error)
                 await asyncio.sleep(_PAUSE_S)
+            except Exception as error:
+                log("batch_failed", error=error, size=len(batch))
+                break
         if len(batch) == 1:
             await self._give_up(batch[0])
             return

@@ -21,7 +21,7 @@ from services.coordinator.placeholders import is_placeholder
 from services.coordinator.reading import UNPROCESSABLE, Read, Reported, read
 from services.coordinator.saga.deadline import receipt_date
 from services.coordinator.saga.decide import Message, decide
-from services.coordinator.saga.messages import Amended, Claimed, Fired, Opened, Refused, Rival
+from services.coordinator.saga.messages import Amended, Claimed, Fired, Opened, Refused
 from services.coordinator.store import Ledger, Row
 from services.coordinator.world import calendar_of, world_of
 from services.kit.clock import Clock
@@ -105,15 +105,13 @@ class Handler:
         named = message.controller if isinstance(message, Opened) else None
         world = world_of(self._inventory, (before and before.controller) or named)
         decision = decide(before, message, self._clock.now(), world)
-        rivals: tuple[Rival, ...] = ()
+        await ledger.write(decision, world, traceparent, digest)
         begins = decision.saga.phase is Phase.DISCOVERING and not (before and before.phase is Phase.DISCOVERING)
         if decision.claim:
             rivals = await ledger.rivals(request_id)
+            await self._decide(ledger, request_id, Claimed(rivals), traceparent)
         elif begins or (isinstance(message, TaskReported) and message.learnt.keys() & world.person_kinds):
             await ledger.note_persons(request_id)
-        await ledger.write(decision, world, traceparent, digest)
-        if decision.claim:
-            await self._decide(ledger, request_id, Claimed(rivals), traceparent)
 
     async def _reported(
         self, ledger: Ledger, reported: Reported, record: RawRecord, subject_key: OctKey | None, traceparent: str

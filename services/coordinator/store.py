@@ -1,6 +1,7 @@
 """Where sagas are kept. One `Ledger` lives for one transaction: it locks, remembers, and writes what was decided.
 
-Lock order everywhere: sagas by id, persons, vault, timers, outbox.
+Lock order: sagas by id, all of a batch at once; then each saga's own persons, in order, and its vault, timers, outbox.
+Two batches that share persons of several sagas may still block each other: PostgreSQL ends one, which is tried again.
 """
 
 import hashlib

@@ -8,7 +8,7 @@ from typing import Final
 
 from services.coordinator.handler import Due, Handler
 from services.kit.clock import Clock
-from services.kit.postgres import AGAIN, Pool, away
+from services.kit.postgres import AGAIN, UNREACHABLE, Pool
 from services.kit.telemetry import log
 
 _BATCH: Final = 200
@@ -40,9 +40,9 @@ async def _fire(pool: Pool, handler: Handler, clock: Clock, due: Sequence[Due]) 
             await handler.fire(db, due)
     except AGAIN:
         return  # they are due still
+    except UNREACHABLE:
+        raise
     except Exception as error:
-        if away(error):
-            raise
         if len(due) > 1:
             middle = len(due) // 2
             await _fire(pool, handler, clock, due[:middle])

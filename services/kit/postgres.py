@@ -41,11 +41,6 @@ T = TypeVar("T")
 _MIGRATION_LOCK: Final = 0x6C657468
 
 
-def away(error: BaseException) -> bool:
-    """True if the database is away. An argument that asyncpg refuses is an `InterfaceError` too, but stays refused."""
-    return isinstance(error, UNREACHABLE) and not isinstance(error, ValueError)
-
-
 async def _prepare(connection: Any) -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
