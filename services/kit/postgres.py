@@ -29,6 +29,7 @@ UNREACHABLE: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg makes of a server that dies while it connects
 )
 """The database is away: wait and try again. A connection lost during COMMIT leaves its fate unknown, so whatever is
 tried again must be idempotent."""
