@@ -50,7 +50,7 @@ def _parts(home: Home, people: int, modules: Mapping[str, str]) -> Iterator[Part
 def main(path: str, people: str, *modules: str) -> None:
     """Run until a signal, in the foreground."""
     home = Home(Path(path))
-    home.path.mkdir(parents=True, exist_ok=True)
+    home.make()
     with locked(home):
         parts = tuple(_parts(home, int(people), dict(each.split("=") for each in modules)))
         asyncio.run(supervise(home, parts, print, lambda: print(_READY, flush=True)))

@@ -405,6 +405,13 @@ def test_a_store_that_the_inventory_has_since_is_asked_at_the_next_start() -> No
     assert conversation.run().outcome is Outcome.COMPLETED
 
 
+def test_nothing_found_waits_too_while_another_request_of_this_person_acts() -> None:
+    conversation = Conversation({name: Shelf() for name in (APP, OBJECTS, CRM)})
+    conversation.rivals = (Rival(REQUEST, Right.ERASURE, date(2026, 11, 9), "2026-11-09", acted=True),)
+    conversation.tell(opened())
+    assert conversation.run(until=(Phase.WAITING,)).phase is Phase.WAITING
+
+
 def test_a_portability_exports_where_something_was_found_and_closes() -> None:
     conversation = start(right=Right.PORTABILITY)
     conversation.run(until=(Phase.EXPORTING,))

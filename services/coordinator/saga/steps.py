@@ -50,25 +50,22 @@ def after(turn: Turn) -> None:
 
 
 def discovered(turn: Turn) -> None:
-    """Ask on while there is news, then let a person judge what is in doubt, then act."""
+    """Ask on while there is news; at the fixpoint, act."""
     if again := _can_use_news(turn):
         if turn.saga.discovery_rounds >= DISCOVERY_ROUNDS:
             turn.stop("no_fixpoint")
             return
         turn.change(discovery_rounds=turn.saga.discovery_rounds + 1)
         _ask(turn, again, StoreState.DISCOVERING)
-    elif code := _doubt(turn) or _unanswered(turn):
-        turn.stop(code)
-    elif _needs_approval(turn.saga):
-        turn.stop("approval")
     else:
         act(turn)
 
 
 def act(turn: Turn) -> None:
-    """Before the first act, the persons of this saga are locked and other requests about them looked at."""
+    """Before the first act, the persons of this saga are locked and other requests about them looked at: also before
+    'nothing found' is said, since another request may just have taken the clue away."""
     if turn.saga.acted:
-        start(turn)
+        judge(turn)
     else:
         turn.claim = True
 
@@ -79,6 +76,16 @@ def claimed(turn: Turn, message: Claimed) -> None:
         if turn.saga.phase is not Phase.WAITING:
             turn.vault(Permit(None, None))
             turn.move(Phase.WAITING, "same_person")
+    else:
+        judge(turn)
+
+
+def judge(turn: Turn) -> None:
+    """Let a person settle what is in doubt, and approve where policy wants it; then act."""
+    if code := _doubt(turn) or _unanswered(turn):
+        turn.stop(code)
+    elif _needs_approval(turn.saga):
+        turn.stop("approval")
     else:
         start(turn)
 
