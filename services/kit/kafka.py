@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from contracts.topics import POLICIES, Topic, TopicPolicy
 
@@ -16,6 +16,9 @@ __all__ = ["Consumer", "KafkaError", "Producer", "RawRecord", "open_consumer", "
 
 _SEGMENT_MS: Final = 60 * 60 * 1000
 """Segments roll hourly, so that what was deleted leaves the disk within about that time (FACTS C)."""
+
+_LARGEST: Final = 8 * 1024 * 1024
+"""Bytes of a message. The report of an export names every member of a bundle; one too large would jam its outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,10 @@ def _raw(record: "ConsumerRecord[bytes, bytes]") -> RawRecord:
 @asynccontextmanager
 async def open_producer(bootstrap: str) -> AsyncIterator[Producer]:
     """An idempotent producer that waits for all in-sync replicas."""
-    inner = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all", linger_ms=2)
+    inner = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, enable_idempotence=True, acks="all", linger_ms=2,
+        max_request_size=_LARGEST,
+    )  # fmt: skip
     await inner.start()
     try:
         yield Producer(inner)
@@ -118,6 +124,7 @@ async def open_consumer(bootstrap: str, group: str, topics: Sequence[Topic]) -> 
 def _config(policy: TopicPolicy) -> dict[str, str]:
     retention = -1 if policy.retention is None else int(policy.retention.total_seconds() * 1000)
     config = {"cleanup.policy": "delete", "retention.ms": str(retention), "segment.ms": str(_SEGMENT_MS)}
+    config["max.message.bytes"] = str(_LARGEST)
     if policy.compacted:
         config |= {"cleanup.policy": "compact", "max.compaction.lag.ms": str(24 * _SEGMENT_MS)}
     if policy.broker_time:
@@ -126,18 +133,27 @@ def _config(policy: TopicPolicy) -> dict[str, str]:
 
 
 async def prepare_topics(bootstrap: str, *, partitions: int, replication: int) -> None:
-    """Create the topics that are missing, as `contracts.topics` says they are kept."""
+    """Create the topics that are missing, as `contracts.topics` says they are kept.
+
+    Raises `KafkaError` where the broker refuses one, such as for want of brokers to replicate it to.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         for topic, policy in POLICIES.items():
             new = NewTopic(topic.value, partitions, replication, topic_configs=_config(policy))
-            try:
-                await admin.create_topics([new])
-            except TopicAlreadyExistsError:
-                continue
+            response = await admin.create_topics([new])
+            for _, code, why in response.topic_errors:  # the client raises none of them
+                if code not in (NoError.errno, TopicAlreadyExistsError.errno):
+                    raise for_code(code)(f"topic {topic}: {why}")
     finally:
         await admin.close()
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topic: Topic) -> list[TopicPartition]:
+    """Asked of the broker: a client knows nothing of topics it has not subscribed to."""
+    description = await admin.describe_topics([topic.value])
+    return [TopicPartition(topic.value, each["partition"]) for each in description[0]["partitions"]]
 
 
 async def delete_before(bootstrap: str, topic: Topic, instant: datetime, group: str) -> None:
@@ -147,7 +163,7 @@ async def delete_before(bootstrap: str, topic: Topic, instant: datetime, group: 
     await admin.start()
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic.value, p) for p in consumer.partitions_for_topic(topic.value) or ()]
+        partitions = await _partitions(admin, topic)
         found = await consumer.offsets_for_times({p: int(instant.timestamp() * 1000) for p in partitions})
         committed = await admin.list_consumer_group_offsets(group)
         ends = await consumer.end_offsets(partitions)
@@ -178,8 +194,7 @@ async def backlogs(bootstrap: str, topic: Topic, group: str) -> dict[int, Backlo
     try:
         await admin.start()
         await consumer.start()
-        description = await admin.describe_topics([topic.value])
-        partitions = [TopicPartition(topic.value, p["partition"]) for p in description[0]["partitions"]]
+        partitions = await _partitions(admin, topic)
         starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         offsets = await admin.list_consumer_group_offsets(group)
         committed = {p: max(offsets[p].offset if p in offsets else 0, starts[p]) for p in partitions}
