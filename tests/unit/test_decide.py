@@ -226,6 +226,19 @@ def test_a_report_of_an_older_round_is_journalled_once_and_changes_nothing_else(
     assert [entry.kind for entry in conversation.journal].count("late_report") == 1
 
 
+def test_what_a_late_report_taught_the_vault_still_needs_its_person() -> None:
+    conversation = start(auto_approve=False)
+    late = conversation.answer(conversation.tasks[0], learnt={"email": {"trusted": 1, "unverified": 1}})
+    conversation.decide(D.HOLD)
+    conversation.fire("revocation")
+    assert conversation.now_saga.phase is Phase.ON_HOLD
+    conversation.tell(late)
+    assert (conversation.now_saga.persons, conversation.now_saga.unverified) == (2, 1)
+    conversation.decide(D.RELEASE)
+    conversation.run()
+    assert conversation.attention == "unverified"
+
+
 def test_a_hold_waits_until_every_task_is_revoked_and_a_release_begins_anew() -> None:
     conversation = start()
     conversation.decide(D.HOLD)

@@ -98,6 +98,7 @@ def _report(turn: Turn, report: TaskReported) -> None:
             return
         turn.heard(report.task_id)
         turn.note(_entry("late_report", report))
+        _learn(turn, report)
         return
     if report.result is Result.PROGRESS:
         turn.expect_answer(report.store)
@@ -117,15 +118,18 @@ def _take(turn: Turn, report: TaskReported, store: Store) -> None:
     """What one store answered."""
     if report.result is Result.DONE:
         turn.change_store(report.store, error=None, **_answer(turn, report, store))
-        trusted = {k: c.trusted for k, c in report.learnt.items() if k in turn.world.person_kinds}
-        turn.change(
-            persons=turn.saga.persons + sum(trusted.values()),
-            unverified=turn.saga.unverified + sum(c.unverified for c in report.learnt.values()),
-        )
+        _learn(turn, report)
     elif report.result is Result.TERMINAL:
         turn.change_store(report.store, error=report.code or "terminal")
     elif turn.saga.ending is None and turn.saga.attention is None:
         _try_again(turn, report, store)
+
+
+def _learn(turn: Turn, report: TaskReported) -> None:
+    """What the vault learnt with a report counts even if the report came too late for anything else."""
+    persons = sum(count.trusted for kind, count in report.learnt.items() if kind in turn.world.person_kinds)
+    unverified = sum(count.unverified for count in report.learnt.values())
+    turn.change(persons=turn.saga.persons + persons, unverified=turn.saga.unverified + unverified)
 
 
 def _answer(turn: Turn, report: TaskReported, store: Store) -> dict[str, object]:
