@@ -265,5 +265,5 @@ async def test_a_second_request_of_a_person_waits_while_the_first_acts(faulty: S
     await faulty.until(second, lambda document: document["phase"] == "waiting")
     await faulty.decide(first, "release")
     await faulty.closed(first)
-    await faulty.closed(second)
+    await faulty.stopped(second, "nothing_found")
     assert await faulty.wrong(before, sample.people) == []
