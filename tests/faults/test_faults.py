@@ -95,7 +95,8 @@ async def test_killed_between_an_effect_and_its_commit(faulty: Stack) -> None:
     for point in POINTS:
         (points(faulty) / point).touch()
     people = [person for person in sample.people if person.unattended]
-    erased, asked = [], []
+    erased: list[Person] = []
+    asked: list[UUID] = []
     while people and (not asked or any(points(faulty).iterdir())):
         erased.append(people.pop())
         asked.append(await ask(faulty, erased[-1]))
