@@ -175,14 +175,15 @@ class Vault:
 def _packed(
     new: Sequence[VaultIdentifier], record_kinds: frozenset[str]
 ) -> Iterable[tuple[str, list[str], VaultIdentifier]]:
-    """One row for each identifier of a person or shared kind; record ids many a row, by kind and standing."""
-    records: dict[tuple[str, str], list[VaultIdentifier]] = {}
+    """One row for each identifier of a person or shared kind; record ids many a row, where all are in one case."""
+    records: dict[tuple[str, str, str | None], list[VaultIdentifier]] = {}
     for identifier in new:
         if identifier.kind in record_kinds:
-            records.setdefault((identifier.kind, identifier.standing), []).append(identifier)
+            case = identifier.kind, identifier.standing, identifier.contested
+            records.setdefault(case, []).append(identifier)
         else:
             yield identifier.kind, [identifier.value], identifier
-    for (kind, _), group in records.items():
+    for (kind, _, _), group in records.items():
         for start in range(0, len(group), _VALUES_A_ROW):
             chunk = group[start : start + _VALUES_A_ROW]
             yield kind, sorted(i.value for i in chunk), chunk[0]

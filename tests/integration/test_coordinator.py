@@ -17,6 +17,7 @@ from joserfc.jwk import OKPKey
 from contracts.requests import Submission
 from contracts.sealing import open_direct
 from contracts.topics import Topic
+from services.coordinator import housekeeping
 from services.coordinator.handler import Handler
 from services.kit import outbox
 from services.kit.inventory import Limits
@@ -208,6 +209,31 @@ async def test_only_its_publisher_and_the_console_amend_a_request(desk: Desk) ->
     await desk.deliver(sent(submission(), CONSOLE))
     await desk.deliver(sent(amendment("withdraw")))
     assert (await desk.letters(), await desk.phase()) == (["amendment_not_allowed"], "discovering")
+
+
+async def test_what_nobody_came_back_for_goes_after_thirty_days(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    async def delete(*arguments: Any) -> None:
+        asked.append(arguments)
+
+    monkeypatch.setattr(housekeeping, "delete_before", delete)
+    monkeypatch.setattr(housekeeping, "_EVERY_S", 0.02)
+    await desk.deliver(sent(amendment("withdraw")), record(b"\xff"))
+    keeping = asyncio.create_task(housekeeping.keep_house("broker", desk.pool, desk.clock))
+    try:
+        async with asyncio.timeout(30):
+            while len(asked) < 3:
+                await asyncio.sleep(0.01)
+            content = await desk.content()
+            assert (len(content["coordinator.early"]), len(content["vault.dead_letters"])) == (1, 1)
+            desk.clock.at += timedelta(days=30, seconds=1)
+            while any((content["coordinator.early"], content["vault.dead_letters"])):
+                content = await desk.content()
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert asked[0] == ("broker", Topic.REQUESTS, NOW - timedelta(days=7), "letheia.coordinator")
 
 
 # -- what can't be acted on
