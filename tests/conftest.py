@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.support.postgres",
     "tests.support.s3",
     "tests.support.stack",
+    "tests.support.faulty",
 ]
