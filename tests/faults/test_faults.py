@@ -21,7 +21,6 @@ from deploy.sample.model import Person
 from tests.support.leaks import leaks
 from tests.support.stack import Stack, send
 
-
 REQUESTS = 100
 POINTS = (
     "coordinator", "relay-coordinator", "relay-connectorsapp",
