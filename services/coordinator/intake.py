@@ -26,6 +26,8 @@ from services.kit.kafka import RawRecord
 
 SIGNED_WITHIN: Final = timedelta(days=7)
 """An older signature is refused, by the broker's time of first receipt: a captured message can't be kept for later."""
+CLOCKS_DIFFER: Final = timedelta(hours=1)
+"""A signature dated further ahead of the broker's clock would be good for longer than that."""
 
 
 class Unusable(Exception):
@@ -160,6 +162,8 @@ def _check_signed(sealed: SealedMessage, payload: Submission | Amendment, record
         raise SealError("request_id_mismatch")
     if record.at - payload.issued_at > SIGNED_WITHIN:
         raise SealError("stale_signature")
+    if payload.issued_at - record.at > CLOCKS_DIFFER:
+        raise SealError("future_signature")
 
 
 def _reason(error: ValidationError) -> str:

@@ -131,6 +131,7 @@ FATES: dict[str, tuple[RawRecord, str]] = {
     "signed long ago": (sent(submission(issued_at=LONG_AGO)), "stale_signature"),
     "an amendment signed long ago": (sent(amendment("withdraw", issued_at=LONG_AGO)), "stale_signature"),
     "kept back by the sender": (sent(submission(), at=NOW + timedelta(days=8)), "stale_signature"),
+    "signed tomorrow": (sent(submission(issued_at=NOW + timedelta(days=1))), "future_signature"),
     "no identifiers": (sent(free(identifiers=[])), "no_identifiers"),
     "identifiers left out": (sent(free(identifiers=None)), "no_identifiers"),
     "an empty identifier": (sent(free(identifiers=identified("  "))), "malformed_identifier"),
