@@ -23,7 +23,7 @@ from tests.support.stack import Stack, send
 
 REQUESTS = 100
 POINTS = (
-    "coordinator", "relay-coordinator", "relay-connectorsapp",
+    "coordinator", "relay-coordinator", "relay-connectorsapp", "relay-console",
     *(f"{action}-{store}" for action in ("discover", "erase") for store in ("app", "recordings", "crm", "analytics")),
     "crm-notes-gone", "crm-contact-gone",
 )  # fmt: skip
@@ -93,12 +93,15 @@ async def test_killed_between_an_effect_and_its_commit(faulty: Stack) -> None:
     for point in POINTS:
         (points(faulty) / point).touch()
     people = [person for person in sample.people if person.unattended]
-    erased: list[Person] = []
-    asked: list[UUID] = []
-    while people and (not asked or any(points(faulty).iterdir())):
+    by_console = people.pop()
+    approving = await ask_for_approval(faulty, by_console)
+    erased, asked = [by_console], [approving]
+    while people and any(points(faulty).iterdir()):
         erased.append(people.pop())
         asked.append(await ask(faulty, erased[-1]))
         await asyncio.sleep(0.5)
+    await faulty.stopped(approving, "approval")
+    await faulty.decide(approving, "approve")
     for request_id in asked:
         await faulty.closed(request_id)
     assert list(points(faulty).iterdir()) == [], "nobody passed these points"
