@@ -182,7 +182,7 @@ def _drawn(what: str, document: Mapping[str, Any] | None) -> RenderableType:
     title = Text.assemble(("\n" + what, "bold"), f"  {state}", (f"  {document['request_id']}", "dim"))
     table = Table("store", "state", "asked with", "found", "erased", "retained", box=None, padding=(0, 2, 0, 2))
     for store in sorted(document["stores"], key=lambda store: _STORES.index(store["store"])):
-        kept = ", ".join(f"{r['category']} {r['count']} until {r['until']} ({r['basis']})" for r in store["retained"])
+        kept = ", ".join(f"{r['category']} {r['count']} until {r['until']}" for r in store["retained"])
         table.add_row(
             store["store"], store["error"] or store["state"], ", ".join(store["asked_with"]),
             _counts(store["found"]), _counts(store["erased"]), kept,

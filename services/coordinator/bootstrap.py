@@ -11,6 +11,7 @@ from services.kit.clock import SystemClock
 from services.kit.inventory import KindClass, load_inventory, publisher_keys
 from services.kit.kafka import open_producer
 from services.kit.keys import Keyring, receiving_keys
+from services.kit.objects import Access, open_bucket
 from services.kit.outbox import relay
 from services.kit.postgres import UNREACHABLE, open_pool
 from services.kit.service import Loop, run
@@ -29,7 +30,11 @@ async def main(settings: Settings, environ: dict[str, str]) -> None:
     vault = Vault(keyring, inventory.kinds_of(KindClass.PERSON), inventory.kinds_of(KindClass.RECORD))
     handler = Handler(inventory, intake, keyring, vault, clock, telemetry)
     url = settings.database_url.get_secret_value()
-    async with open_pool(url) as pool, open_producer(settings.kafka) as producer:
+    async with (
+        open_pool(url) as pool,
+        open_producer(settings.kafka) as producer,
+        open_bucket(inventory.bundles.bucket, Access.of(settings)) as bundles,
+    ):
         intaker = Intaker(settings.kafka, pool, handler)
 
         async def ready() -> list[str]:
@@ -44,7 +49,7 @@ async def main(settings: Settings, environ: dict[str, str]) -> None:
             "consumer": intaker.loop,
             "timers": partial(fire_timers, pool, handler, clock),
             "relay": partial(relay, url, producer, telemetry),
-            "housekeeping": partial(keep_house, settings.kafka, pool, clock),
+            "housekeeping": partial(keep_house, settings.kafka, pool, bundles, clock),
         }
         await run(loops, settings.health_port, ready)
     telemetry.close()

@@ -168,8 +168,17 @@ class Ledger:
             case Forget(what="subject"):
                 await self._vault.destroy(self.db, request_id)
             case Forget(what="bundle"):
-                await self._vault.destroy_key(self.db, request_id, "bundle")
-                await self.db.execute("DELETE FROM bundles WHERE request_id = $1", request_id)
+                await self._expire_bundle(request_id)
+
+    async def _expire_bundle(self, request_id: UUID) -> None:
+        """Without its key a bundle can't be read; its objects, those of an unfinished one too, go with the next
+        housekeeping."""
+        await self._vault.destroy_key(self.db, request_id, "bundle")
+        await self.db.execute(
+            "INSERT INTO bundles (request_id, members, ready_at, expires_at) VALUES ($1, '{}', $2, $2)"
+            " ON CONFLICT (request_id) DO UPDATE SET expires_at = least(bundles.expires_at, $2)",
+            request_id, self._now,
+        )  # fmt: skip
 
     async def _keep_bundle(self, before: Saga | None, saga: Saga) -> None:
         was = (before.bundle_ready_at, before.bundle_released) if before else (None, False)

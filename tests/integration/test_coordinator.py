@@ -27,8 +27,10 @@ from services.kit.telemetry import Telemetry
 from tests.support.coordinator import Desk, Shelf, found, open_desk, person, reported
 from tests.support.inventory import sample_inventory
 from tests.support.letheia_database import LetheiaDatabase, letheia_database
+from tests.support.memory_bucket import MemoryBucket
 from tests.support.postgres import PostgresServer
 from tests.support.publisher import CONSOLE, NOW, REQUEST, amendment, record, sent, submission
+from tests.support.s3 import chunks
 
 EMAIL, PHONE = "jeanne.doe@example.org", "+33123456789"
 SOON = timedelta(seconds=1)
@@ -220,7 +222,8 @@ async def test_what_nobody_came_back_for_goes_after_thirty_days(desk: Desk, monk
     monkeypatch.setattr(housekeeping, "delete_before", delete)
     monkeypatch.setattr(housekeeping, "_EVERY_S", 0.02)
     await desk.deliver(sent(amendment("withdraw")), record(b"\xff"))
-    keeping = asyncio.create_task(housekeeping.keep_house("broker", desk.pool, desk.clock))
+    bucket = MemoryBucket()
+    keeping = asyncio.create_task(housekeeping.keep_house("broker", desk.pool, bucket, desk.clock))
     try:
         async with asyncio.timeout(30):
             while len(asked) < 3:
@@ -234,6 +237,31 @@ async def test_what_nobody_came_back_for_goes_after_thirty_days(desk: Desk, monk
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
     assert asked[0] == ("broker", Topic.REQUESTS, NOW - timedelta(days=7), "letheia.coordinator")
+
+
+async def test_an_expired_bundle_goes_key_objects_and_all(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def delete(*_: Any) -> None: ...
+
+    monkeypatch.setattr(housekeeping, "delete_before", delete)
+    monkeypatch.setattr(housekeeping, "_EVERY_S", 0.02)
+    await desk.deliver(sent(submission(right="portability")))
+    await desk.run()
+    bucket, other = MemoryBucket(), uuid4()
+    await bucket.put(f"{REQUEST}/1/app/member", chunks(b"sealed"))
+    await bucket.put(f"{other}/1/app/member", chunks(b"sealed"))
+    keeping = asyncio.create_task(housekeeping.keep_house("broker", desk.pool, bucket, desk.clock))
+    try:
+        assert len((await desk.content())["coordinator.bundles"]) == 1
+        desk.clock.at += timedelta(days=15)
+        await desk.fire()
+        async with asyncio.timeout(30):
+            while (await desk.content())["coordinator.bundles"]:
+                await asyncio.sleep(0.01)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert [key for key, _ in bucket.contents] == [f"{other}/1/app/member"]
+    assert (await desk.content())["vault.keys"] == []
 
 
 # -- what can't be acted on
@@ -304,7 +332,8 @@ async def test_a_publisher_may_send_so_many_a_day(database: LetheiaDatabase) -> 
         assert [await desk.attention(id_) for id_ in (*ids, REQUEST)] == [None, None, "invalid_submission", None]
         assert await desk.letters() == ["over_daily_limit"]
         desk.clock.at += timedelta(days=1, seconds=1)
-        await desk.deliver(sent(of_person("again@example.org", request_id=ids[2], issued_at=desk.clock.at)))
+        again = of_person("again@example.org", request_id=ids[2], issued_at=desk.clock.at)
+        await desk.deliver(sent(again, at=desk.clock.at))
         assert await desk.attention(ids[2]) is None
 
 
