@@ -72,15 +72,6 @@ class Consumer:
         """True once the group gave this member its partitions (possibly none) and the member is in it."""
         return bool(self._inner.assignment())
 
-    async def rewind(self) -> None:
-        """Go back to what is committed, after records were read and not handled."""
-        for partition in self._inner.assignment():
-            committed = await self._inner.committed(partition)
-            if committed is None:
-                await self._inner.seek_to_beginning(partition)
-            else:
-                self._inner.seek(partition, committed)
-
 
 def _raw(record: "ConsumerRecord[bytes, bytes]") -> RawRecord:
     at = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)  # a producer may say anything

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -78,10 +77,6 @@ class Telemetry:
                 span.set_attribute("error.type", type(error).__name__)
                 span.set_status(StatusCode.ERROR)
                 raise
-
-    def annotate(self, **attributes: Attribute) -> None:
-        """Add to the span that is open."""
-        trace.get_current_span().set_attributes(attributes)
 
     def close(self) -> None:
         """Write what is left."""
