@@ -14,7 +14,8 @@ from services.kit.errors import LetheiaError
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_KEEPCAPS: Final = 8
+_PR_SET_SECUREBITS: Final = 28
+_SECBIT_NO_SETUID_FIXUP: Final = 1 << 2
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
 _CAPABILITY_VERSION_3: Final = 0x20080522
@@ -95,7 +96,8 @@ def stop_being_root() -> None:
     if os.geteuid() != 0:
         return
     parent, nobody = os.getppid(), pwd.getpwnam("nobody")
-    _LIBC.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    # Not only is the ability kept when the user changes: access(2), which initdb asks about its own programs, heeds it.
+    _LIBC.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(nobody.pw_gid)
     os.setuid(nobody.pw_uid)
